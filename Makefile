@@ -1,0 +1,33 @@
+PY := .venv/bin/python
+
+.PHONY: demo test test-long bench lint clean
+
+demo: .venv/.installed
+	.venv/bin/accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 16384 \
+	  --timeline out/timeline.json
+
+test: .venv/.installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) -m pytest
+
+test-long: .venv/.installed-dev
+	$(PY) -m pytest -m long
+
+bench: .venv/.installed-dev
+	$(PY) -m pytest benchmarks --benchmark-only
+
+clean:
+	rm -rf .venv out
+
+.venv/bin/python:
+	python3 -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/.installed

@@ -1,0 +1,1 @@
+"""accelsim: attention as cascades of Einsums, simulated on accelerators described in YAML."""

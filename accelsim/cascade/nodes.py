@@ -1,0 +1,208 @@
+"""The nodes of a cascade of Einsums: frozen records, nothing else.
+
+A cascade is a sequence of Einsums over tensors whose ranks are named. Grammar (see parse.py):
+
+    RM[b,h,m1+1,p]     = max(RM[b,h,m1,p], LM[b,h,m1,p])
+    LM[b,h,m1,p]       = QK[b,h,m1,m0,p] :: max
+    QK[b,h,m,p]        = Q[b,h,e,p] * K[b,h,e,m] | m <= p
+    AV[b,h,f,p]        = RNV[b,h,f,M1,p] / RD[b,h,M1,p]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from accelsim.errors import Position
+
+
+@dataclass(frozen=True)
+class At:
+    """A rank variable plus a constant: `m1`, `m1+1`."""
+
+    variable: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a rank, one past its last coordinate: `M1`. Only iterative tensors have it."""
+
+    rank: str
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A fixed coordinate: `0`."""
+
+    value: int
+
+
+Index = At | End | Coordinate
+
+
+@dataclass(frozen=True)
+class Access:
+    """A tensor at one index per declared rank."""
+
+    tensor: str
+    indices: tuple[Index, ...]
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A number in an expression."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """A map operator applied to expressions. `operator` is a key of operators.OPERATORS."""
+
+    operator: str
+    arguments: tuple[Expression, ...]
+
+
+Expression = Access | Literal | Call
+
+
+@dataclass(frozen=True)
+class Term:
+    """coefficient * shape-of-rank * variable, where shape and variable may be absent: `2*M0*m1`."""
+
+    coefficient: int
+    shape: str | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sum of left terms `relation` sum of right terms; relation is one of < <= > >= == !=."""
+
+    left: tuple[Term, ...]
+    relation: str
+    right: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Einsum:
+    """One statement: output = expression, reduced over the ranks that the output lacks.
+
+    reduce: name of the reduce operator ("add", "max", "min", "mul"), "add" unless said.
+    predicate: all must hold at a point for it to be in the iteration space.
+    """
+
+    output: Access
+    expression: Expression
+    reduce: str = "add"
+    predicate: tuple[Comparison, ...] = ()
+    position: Position | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The tensor that it writes; unique in a cascade (single writer)."""
+        return self.output.tensor
+
+    @property
+    def inputs(self) -> tuple[Access, ...]:
+        """Accesses of the expression, left to right."""
+        return tuple(accesses(self.expression))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array.
+
+    initial: the value at the first coordinate of its iterative rank (the last, when it is defined
+    downwards), or None. A tensor with an initial value has one coordinate more on that rank.
+    """
+
+    name: str
+    ranks: tuple[str, ...]
+    initial: float | None = None
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """A checked cascade (see build.py for what holds).
+
+    ranks: root ranks, in declared order. partitions: root rank -> its parts, outermost first.
+    variables: rank variable -> the rank over which it ranges, for every variable used.
+    iterative: ranks along which a tensor is defined by recurrence.
+    inputs: tensors that no Einsum writes. outputs: the declared results.
+    """
+
+    name: str
+    source: str
+    description: str
+    ranks: tuple[str, ...]
+    partitions: tuple[tuple[str, tuple[str, ...]], ...]
+    variables: tuple[tuple[str, str], ...]
+    tensors: tuple[Tensor, ...]
+    iterative: tuple[str, ...]
+    outputs: tuple[str, ...]
+    einsums: tuple[Einsum, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        written = {einsum.name for einsum in self.einsums}
+        return tuple(tensor.name for tensor in self.tensors if tensor.name not in written)
+
+    def tensor(self, name: str) -> Tensor:
+        return next(tensor for tensor in self.tensors if tensor.name == name)
+
+    def einsum(self, name: str) -> Einsum:
+        return next(einsum for einsum in self.einsums if einsum.name == name)
+
+    def rank_of(self, variable: str) -> str:
+        return dict(self.variables)[variable]
+
+    def root(self, rank: str) -> str:
+        """The root rank of a part; a root rank is its own root."""
+        for root, parts in self.partitions:
+            if rank in parts:
+                return root
+        return rank
+
+    def parts(self, root: str) -> tuple[str, ...]:
+        """The parts of a root rank, outermost first; itself when it is not partitioned."""
+        return dict(self.partitions).get(root, (root,))
+
+
+def accesses(expression: Expression) -> Iterator[Access]:
+    """Every access in an expression, left to right."""
+    match expression:
+        case Access():
+            yield expression
+        case Call(arguments=arguments):
+            for argument in arguments:
+                yield from accesses(argument)
+        case Literal():
+            return
+
+
+def calls(expression: Expression) -> Iterator[Call]:
+    """Every operator application in an expression, outermost first."""
+    if isinstance(expression, Call):
+        yield expression
+        for argument in expression.arguments:
+            yield from calls(argument)
+
+
+def iteration_variables(einsum: Einsum) -> tuple[str, ...]:
+    """Rank variables of an Einsum's iteration space: those of the output, then the reduced ones."""
+    seen: dict[str, None] = {}
+    for access in (einsum.output, *einsum.inputs):
+        for index in access.indices:
+            if isinstance(index, At):
+                seen.setdefault(index.variable)
+    return tuple(seen)
+
+
+def reduced_variables(einsum: Einsum) -> tuple[str, ...]:
+    """Rank variables of the iteration space that the output lacks."""
+    kept = {index.variable for index in einsum.output.indices if isinstance(index, At)}
+    return tuple(v for v in iteration_variables(einsum) if v not in kept)

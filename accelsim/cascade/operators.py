@@ -1,0 +1,40 @@
+"""Map and reduce operators: one table, read by the parser, the interpreter, the printer and analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A scalar operator.
+
+    symbol: infix symbol, or "" for one written as a function. arity: number of arguments.
+    identity: value of an empty reduction, or None when it cannot reduce.
+    latex: template with one {} per argument.
+    """
+
+    name: str
+    arity: int
+    symbol: str = ""
+    identity: float | None = None
+    latex: str = ""
+
+
+_TABLE = (
+    Operator("add", 2, "+", 0.0, "{} + {}"),
+    Operator("sub", 2, "-", None, "{} - {}"),
+    Operator("mul", 2, "*", 1.0, r"{} \cdot {}"),
+    Operator("div", 2, "/", None, r"\frac{{{}}}{{{}}}"),
+    Operator("max", 2, "", float("-inf"), r"\max({}, {})"),
+    Operator("min", 2, "", float("inf"), r"\min({}, {})"),
+    Operator("neg", 1, "-", None, "-{}"),
+    Operator("exp", 1, "", None, r"\exp({})"),
+    Operator("relu", 1, "", None, r"\mathrm{{relu}}({})"),
+    Operator("abs", 1, "", None, r"|{}|"),
+    Operator("sqrt", 1, "", None, r"\sqrt{{{}}}"),
+    Operator("square", 1, "", None, r"({})^2"),
+    Operator("log", 1, "", None, r"\log({})"),
+)
+OPERATORS = {operator.name: operator for operator in _TABLE}
+REDUCTIONS = {"+": "add", "*": "mul", "max": "max", "min": "min"}

@@ -1,0 +1,97 @@
+"""Errors that a user can act on: where, what, what was expected, and the nearest known name.
+
+Deep code states bare facts as `Fault`s; the stage that rejects input collects all of them and
+raises one `AccelsimError`. Nothing else in the package renders a source position.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in a text that a person wrote. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an input.
+
+    message: what is wrong and what was expected, one sentence.
+    position: where, or None when no text is to blame (a command-line value, a Python call).
+    excerpt: the source line, shown below the message when `width` > 0.
+    width: number of characters under which the caret line is drawn, from `position.column`.
+    help: further lines (the declaration that it contradicts, the nearest known name).
+    """
+
+    message: str
+    position: Position | None = None
+    excerpt: str = ""
+    width: int = 0
+    help: tuple[str, ...] = ()
+
+    def render(self) -> str:
+        """`file:line:column: message`, then the line with carets, then the help lines."""
+        lines = []
+        if self.position is None:
+            lines.append(self.message)
+        else:
+            place = self.position
+            lines.append(f"{place.file}:{place.line}:{place.column}: {self.message}")
+            if self.width > 0 and self.excerpt:
+                stripped = self.excerpt.lstrip()
+                indent = len(self.excerpt) - len(stripped)
+                lines.append("    " + stripped.rstrip())
+                caret_at = max(0, place.column - 1 - indent)
+                lines.append("    " + " " * caret_at + "^" * self.width)
+        lines.extend("    " + line for line in self.help)
+        return "\n".join(lines)
+
+
+class AccelsimError(Exception):
+    """Base of every error that a user can cause. Holds all faults found, in source order."""
+
+    def __init__(self, faults: Fault | str | Iterable[Fault]) -> None:
+        if isinstance(faults, str):
+            faults = Fault(faults)
+        self.faults: tuple[Fault, ...] = (
+            (faults,) if isinstance(faults, Fault) else tuple(sorted(faults, key=_source_order))
+        )
+        super().__init__("\n".join(fault.render() for fault in self.faults))
+
+
+class SpecError(AccelsimError):
+    """A text is not what its kind of file must be (YAML, schema, units, Einsum syntax, names)."""
+
+
+class MappingError(AccelsimError):
+    """A mapping breaks a legality rule on this cascade and machine."""
+
+
+class CapacityError(MappingError):
+    """A mapping needs more of a level than the machine has."""
+
+
+def _source_order(fault: Fault) -> tuple[str, int, int]:
+    if fault.position is None:
+        return ("", 0, 0)
+    return (fault.position.file, fault.position.line, fault.position.column)
+
+
+def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Help lines for an unknown name: the nearest known one, else the list of all."""
+    names = sorted(set(known))
+    folded = {candidate.lower(): candidate for candidate in names}
+    match = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    if match:
+        return (f"did you mean {folded[match[0]]!r}?",)
+    if not names:
+        return ()
+    return ("known: " + ", ".join(names),)

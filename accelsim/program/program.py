@@ -1,0 +1,185 @@
+"""The Program: what engines run. A sequence of phases, each a loop nest with a cyclic task graph.
+
+Meaning (the same for every engine; `unroll.py` states it as code):
+
+* A phase has loops, outermost first. Loop l runs its coordinate from max(0, lower) to
+  min(trips, upper), both affine in the coordinates of outer loops, and is never empty. The
+  innermost iterations, in order, are the tiles 0..n-1 of the phase.
+* Epoch e runs, in the order of `tasks`, each task t on tile e - lag[t]; a task without such a tile
+  (before the first, after the last), or whose guard does not hold at it, does nothing. After the
+  last tile, max(lag) more epochs empty the pipeline. A server serves its task instances in exactly
+  this order: epochs, then task order.
+* count(l, tile) is the number of iterations of loop l begun before the tile's, over all outer
+  loops: it runs on across outer iterations.
+* An edge (producer, consumer, loop l, distance d, matched loops): a consumer instance on tile i
+  waits for the latest producer instance *preceding it in that order* whose tile j has
+  count(l, j) == count(l, i) - d and the coordinates of i in every matched loop; if there is none it
+  does not wait. With `reset` it does not wait either in the first d iterations of a run of l (a
+  value that starts afresh). l = ROOT means the whole phase, with count 0.
+* start = max(end of the server's previous instance, end + latency of every edge's producer);
+  end = start + occupancy.
+* A phase starts when everything before it has ended.
+
+Time is in integer ticks, `ticks_per_cycle` of them to one cycle of `clock`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+ROOT = -1
+
+Cause = Literal["data", "slot", "bandwidth", "order"]
+CAUSES: tuple[Cause, ...] = ("data", "slot", "bandwidth", "order")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Something that serves one task at a time, in program order.
+
+    kind: "unit" performs operations, "channel" moves bits.
+    instances: processing elements or lanes of a unit; 1 for a channel.
+    """
+
+    name: str
+    kind: Literal["unit", "channel"]
+    instances: int = 1
+
+
+@dataclass(frozen=True)
+class Affine:
+    """constant + sum of coefficient * coordinate of loop."""
+
+    constant: int
+    terms: tuple[tuple[int, int], ...] = ()
+    """(loop, coefficient) pairs; loops must be outer to the one that is bounded."""
+
+    def at(self, coordinates: tuple[int, ...] | list[int]) -> int:
+        return self.constant + sum(c * coordinates[loop] for loop, c in self.terms)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over the coordinates of one rank (or part)."""
+
+    name: str
+    trips: int
+    lower: Affine | None = None
+    upper: Affine | None = None
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Whether a task runs on a tile, by the tile's place in the loops (indices of loops).
+
+    Runs iff every loop of `first` is at its first coordinate, every loop of `last` at its last,
+    not all loops of `not_first` (when any) are at their first, and not all of `not_last` at
+    their last.
+    """
+
+    first: tuple[int, ...] = ()
+    last: tuple[int, ...] = ()
+    not_first: tuple[int, ...] = ()
+    not_last: tuple[int, ...] = ()
+
+    def holds(self, is_first: tuple[bool, ...], is_last: tuple[bool, ...]) -> bool:
+        return (
+            all(is_first[l] for l in self.first)
+            and all(is_last[l] for l in self.last)
+            and not (self.not_first and all(is_first[l] for l in self.not_first))
+            and not (self.not_last and all(is_last[l] for l in self.not_last))
+        )
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something hardware does that costs energy, per task instance.
+
+    part: level or unit. action: "read", "write" or an operation. tensor: what moves, or the
+    tensor that the Einsum writes. count: how many. size_bytes: bytes moved in all (0 for operations).
+    """
+
+    part: str
+    action: str
+    tensor: str
+    count: Fraction
+    size_bytes: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of work of an epoch: an Einsum's tile, a load, a store.
+
+    server: index into Program.servers. occupancy: ticks that the server is busy.
+    lag: stage; the task works on the tile `lag` epochs back.
+    active: share of the server's instances that work during the occupancy.
+    """
+
+    name: str
+    kind: Literal["einsum", "load", "store"]
+    tensor: str
+    server: int
+    occupancy: int
+    guard: Guard = field(default_factory=Guard)
+    lag: int = 0
+    actions: tuple[Action, ...] = ()
+    active: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A wait of one task for another; indices into Phase.tasks and Phase.loops. Latency in ticks."""
+
+    producer: int
+    consumer: int
+    loop: int
+    distance: int = 0
+    matched: tuple[int, ...] = ()
+    reset: bool = False
+    latency: int = 0
+    cause: Cause = "data"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Room that one tensor takes in a level for the whole phase: `slots` tiles of `tile_bytes`.
+
+    takes: task whose start occupies a slot, or None when the slots are held throughout.
+    gives: (task, guard) pairs; the end of an instance at which the guard holds frees one.
+    """
+
+    level: str
+    tensor: str
+    slots: int
+    tile_bytes: int
+    takes: tuple[int, ...] = ()
+    gives: tuple[tuple[int, Guard], ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return self.slots * self.tile_bytes
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A loop nest and the tasks of one of its epochs, in program order."""
+
+    name: str
+    loops: tuple[Loop, ...]
+    tasks: tuple[Task, ...]
+    edges: tuple[Edge, ...]
+    reservations: tuple[Reservation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs: servers, phases, and the unit of time. notes: what the reader must know."""
+
+    name: str
+    clock_hz: Fraction
+    ticks_per_cycle: int
+    servers: tuple[Server, ...]
+    phases: tuple[Phase, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,60 @@
+"""What an engine returns: times and counts in ticks, before they are given a meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ticks = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The first instances of one phase, in program order; N of them, L loops.
+
+    task: [N] index into Phase.tasks. start, end: [N] ticks since the start of the run.
+    coordinates: [N, L] the tile's coordinates. truncated: whether there were more.
+    """
+
+    task: npt.NDArray[np.int32]
+    start: Ticks
+    end: Ticks
+    coordinates: npt.NDArray[np.int32]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class PhaseExecution:
+    """One phase, run. T tasks, S servers, 4 causes (program.CAUSES).
+
+    begin, end: ticks since the start of the run. executed: [T] instances run.
+    busy: [S] ticks each server was busy. waits: [S, 4] ticks each server stood idle before an
+    instance, by the cause of the wait that ended last. tail: [S] ticks from its last end to the
+    phase's end. busy + sum of waits + tail == end - begin, for every server.
+    """
+
+    begin: int
+    end: int
+    executed: Ticks
+    busy: Ticks
+    waits: Ticks
+    tail: Ticks
+    record: Record
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A Program, run by `engine`."""
+
+    engine: str
+    phases: tuple[PhaseExecution, ...]
+
+    @property
+    def ticks(self) -> int:
+        return self.phases[-1].end if self.phases else 0
+
+    @property
+    def tasks(self) -> int:
+        return sum(int(phase.executed.sum()) for phase in self.phases)

@@ -1,0 +1,90 @@
+"""Quantities in words ("16 MiB", "940 MHz") to exact base units.
+
+Base units: byte, hertz, byte/second, picojoule, square micrometre, second. Values are exact
+`Fraction`s, so that durations made of them carry no rounding. pint does the conversion; it is
+imported at the first call because it costs a fifth of a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pint
+
+BASE_UNITS = {
+    "capacity": "byte",
+    "frequency": "hertz",
+    "bandwidth": "byte/second",
+    "energy": "picojoule",
+    "area": "micrometer**2",
+    "time": "second",
+}
+EXAMPLES = {
+    "capacity": "16 MiB",
+    "frequency": "940 MHz",
+    "bandwidth": "400 GiB/s",
+    "energy": "249.6 pJ",
+    "area": "1545 um^2",
+    "time": "30 ns",
+}
+
+_QUANTITY = re.compile(
+    r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?)\s*([A-Za-zµ][A-Za-z0-9µ/^*]*)\s*"
+)
+
+
+@functools.cache
+def _registry() -> pint.UnitRegistry[Any]:
+    import pint
+
+    return pint.UnitRegistry(non_int_type=Fraction)
+
+
+@functools.cache
+def _factor(unit: str, base: str) -> Fraction:
+    """How many `base` one `unit` is. Raises ValueError when it is none."""
+    import pint
+
+    try:
+        quantity = _registry().Quantity(Fraction(1), unit).to(base)
+    except pint.UndefinedUnitError:
+        raise ValueError(f"{unit!r} is not a unit") from None
+    except pint.DimensionalityError:
+        raise ValueError(f"{unit!r} is not a unit of this kind") from None
+    except Exception:
+        raise ValueError(f"{unit!r} cannot be read as a unit") from None
+    return Fraction(quantity.magnitude)
+
+
+def parse(text: object, kind: str) -> Fraction:
+    """Exact value of `text` in the base unit of `kind` (a key of BASE_UNITS).
+
+    Raises ValueError saying what was expected when text is not a number followed by a unit of
+    that kind.
+    """
+    expected = f"expected a {kind} with its unit, such as {EXAMPLES[kind]!r}"
+    if not isinstance(text, str):
+        raise ValueError(f"{expected}, got {text!r}")
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{expected}, got {text!r}")
+    number, unit = match.groups()
+    try:
+        factor = _factor(unit, BASE_UNITS[kind])
+    except ValueError as error:
+        raise ValueError(f"{expected}: {error}") from None
+    return Fraction(number) * factor
+
+
+def show_bytes(count: float | Fraction) -> str:
+    """A byte count with the largest binary prefix that keeps it at or above one."""
+    value = float(count)
+    for prefix in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or prefix == "TiB":
+            return f"{value:.0f} B" if prefix == "B" else f"{value:.2f} {prefix}"
+        value /= 1024
+    raise AssertionError("unreachable")
