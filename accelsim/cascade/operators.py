@@ -1,4 +1,4 @@
-"""Map and reduce operators: one table, read by the parser, the interpreter, the printer and analysis."""
+"""Map and reduce operators: one table for parser, interpreter, printer and analysis."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Action:
     """Something hardware does that costs energy, per task instance.
 
     part: level or unit. action: "read", "write" or an operation. tensor: what moves, or the
-    tensor that the Einsum writes. count: how many. size_bytes: bytes moved in all (0 for operations).
+    tensor that the Einsum writes. count: how many. size_bytes: bytes moved (0 for operations).
     """
 
     part: str
@@ -130,7 +130,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Edge:
-    """A wait of one task for another; indices into Phase.tasks and Phase.loops. Latency in ticks."""
+    """A wait of one task for another; indices into tasks and loops. Latency in ticks."""
 
     producer: int
     consumer: int

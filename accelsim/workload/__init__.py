@@ -1,0 +1,5 @@
+"""Rank shapes: models, sequence lengths."""
+
+from accelsim.workload.workload import shapes
+
+__all__ = ["shapes"]

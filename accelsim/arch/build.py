@@ -1,0 +1,139 @@
+"""A machine file to a Machine: the only place that can reject one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from accelsim.arch.machine import Level, Machine, Operation, Unit
+from accelsim.errors import Fault, SpecError, nearest
+from accelsim.spec import Document
+from accelsim.spec.records import ArchSpec, LevelSpec, OperationSpec, UnitSpec
+
+# What analysis counts and a cascade can ask for.
+KNOWN_OPERATIONS = (
+    *("mac", "add", "sub", "mul", "div", "max", "min"),
+    *("neg", "exp", "relu", "abs", "sqrt", "square", "log"),
+)
+
+
+def build(document: Document[ArchSpec]) -> Machine:
+    """The machine that a file describes. Raises SpecError with all faults."""
+    spec, source = document.spec, document.source
+    faults: list[Fault] = []
+    for part, items in (("levels", spec.levels), ("units", spec.units)):
+        if not items:
+            faults.append(source.fault((part,), f"{part}: expected at least one"))
+    for name in spec.levels.keys() & spec.units.keys():
+        message = f"{name} is the name of a level and of a unit"
+        faults.append(source.fault(("units", name), message, key=True))
+    for name in ("registers",):
+        if name in spec.levels:
+            message = f"level name {name!r} is taken: it means the register files of the units"
+            faults.append(source.fault(("levels", name), message, key=True))
+    if spec.clock <= 0:
+        faults.append(source.fault(("clock",), "clock: expected more than 0 Hz"))
+    if spec.word <= 0:
+        faults.append(source.fault(("word",), "word: expected more than 0 bytes"))
+    if not faults:
+        faults += _level_faults(document)
+    units = [_unit(document, name, unit, faults) for name, unit in spec.units.items()]
+    if faults:
+        raise SpecError(faults)
+    levels = tuple(_level(name, level, spec.clock) for name, level in spec.levels.items())
+    return Machine(spec.arch, spec.clock, spec.word, levels, tuple(units))
+
+
+def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
+    spec, source = document.spec, document.source
+    faults = []
+    for depth, (name, level) in enumerate(spec.levels.items()):
+        at = ("levels", name)
+        if level.line <= 0:
+            faults.append(source.fault((*at, "line"), f"{name}.line: expected more than 0 bytes"))
+        if depth == 0:
+            if level.bandwidth is None:
+                message = f"{name}: the outermost level needs a bandwidth"
+                faults.append(source.fault(at, message, key=True))
+            elif level.bandwidth <= 0:
+                message = f"{name}.bandwidth: expected more than 0 B/s"
+                faults.append(source.fault((*at, "bandwidth"), message))
+            if level.capacity is not None:
+                message = f"{name}: the outermost level holds everything; it takes no capacity"
+                faults.append(source.fault((*at, "capacity"), message, key=True))
+        else:
+            if level.bandwidth is not None:
+                message = f"{name}: only the outermost level's bandwidth is simulated"
+                faults.append(source.fault((*at, "bandwidth"), message, key=True))
+            if level.latency:
+                message = f"{name}: only the outermost level's latency is simulated"
+                faults.append(source.fault((*at, "latency"), message, key=True))
+            if level.capacity is None:
+                message = f"{name}: a level inside another needs a capacity"
+                faults.append(source.fault(at, message, key=True))
+    return faults
+
+
+def _level(name: str, spec: LevelSpec, clock: Fraction) -> Level:
+    return Level(
+        name=name,
+        bandwidth=None if spec.bandwidth is None else spec.bandwidth / clock,
+        latency=spec.latency * clock,
+        capacity_bytes=None if spec.capacity is None else int(spec.capacity),
+        line_bytes=spec.line,
+        read_pj=spec.energy.read,
+        write_pj=spec.energy.write,
+        area_um2=spec.area,
+    )
+
+
+def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[Fault]) -> Unit:
+    at = ("units", name)
+    if not spec.shape:
+        faults.append(document.source.fault((*at, "shape"), f"{name}.shape: expected a dimension"))
+    operations = []
+    for op_name, op in spec.operations.items():
+        where = (*at, "operations", op_name)
+        if op_name not in KNOWN_OPERATIONS:
+            message = f"{op_name} is no operation that a cascade can ask for"
+            help = nearest(op_name, KNOWN_OPERATIONS)
+            faults.append(document.source.fault(where, message, help=help, key=True))
+            continue
+        built = _operation(document, spec, op_name, op, faults, where)
+        if built is not None:
+            operations.append(built)
+    return Unit(
+        name=name,
+        shape=tuple(spec.shape.items()),
+        operations=tuple(operations),
+        register_read_pj=spec.registers.energy.read,
+        register_write_pj=spec.registers.energy.write,
+        register_area_um2=spec.registers.area,
+    )
+
+
+def _operation(
+    document: Document[ArchSpec],
+    unit: UnitSpec,
+    name: str,
+    spec: OperationSpec,
+    faults: list[Fault],
+    where: tuple[str, ...],
+) -> Operation | None:
+    """An operation with its primitives. One that is made of others takes their cycles in turn."""
+    if spec.uses is None:
+        assert spec.cycles is not None  # the record has either cycles and energy, or uses
+        assert spec.energy is not None
+        return Operation(name, spec.cycles, ((name, 1),), spec.energy, spec.area)
+    cycles = 0
+    for used, count in spec.uses.items():
+        other = unit.operations.get(used)
+        if other is None or other.uses is not None or other.cycles is None:
+            known = [op for op, o in unit.operations.items() if o.uses is None]
+            message = f"{name} uses {used!r}, which is no operation of this unit with its own cost"
+            fault = document.source.fault(
+                (*where, "uses", used), message, help=nearest(used, known), key=True
+            )
+            faults.append(fault)
+            return None
+        cycles += count * other.cycles
+    return Operation(name, cycles, tuple(spec.uses.items()), Fraction(0), spec.area)

@@ -1,0 +1,84 @@
+"""A machine: levels, units, and what each of their actions costs. Frozen records only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Level:
+    """A storage place.
+
+    bandwidth: bytes per cycle, or None when it is not a limit. latency: cycles.
+    capacity_bytes: None when unbounded. line_bytes: bytes per access. energies: pJ per access.
+    area_um2: of the whole level.
+    """
+
+    name: str
+    bandwidth: Fraction | None
+    latency: Fraction
+    capacity_bytes: int | None
+    line_bytes: Fraction
+    read_pj: Fraction
+    write_pj: Fraction
+    area_um2: Fraction
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on one processing element.
+
+    cycles: how long the element is busy. primitives: (operation, how many) that it consists of;
+    energy belongs to primitives. energy_pj, area_um2: of a primitive, else 0.
+    """
+
+    name: str
+    cycles: int
+    primitives: tuple[tuple[str, int], ...]
+    energy_pj: Fraction
+    area_um2: Fraction
+
+
+@dataclass(frozen=True)
+class Unit:
+    """An array of like processing elements. Register energies in pJ per word, of one element."""
+
+    name: str
+    shape: tuple[tuple[str, int], ...]
+    operations: tuple[Operation, ...]
+    register_read_pj: Fraction
+    register_write_pj: Fraction
+    register_area_um2: Fraction
+
+    @property
+    def instances(self) -> int:
+        """Processing elements."""
+        product = 1
+        for _, extent in self.shape:
+            product *= extent
+        return product
+
+    def operation(self, name: str) -> Operation | None:
+        return next((op for op in self.operations if op.name == name), None)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """levels: outermost first. word_bytes: size of one value."""
+
+    name: str
+    clock_hz: Fraction
+    word_bytes: Fraction
+    levels: tuple[Level, ...]
+    units: tuple[Unit, ...]
+
+    @property
+    def outermost(self) -> Level:
+        return self.levels[0]
+
+    def level(self, name: str) -> Level | None:
+        return next((level for level in self.levels if level.name == name), None)
+
+    def unit(self, name: str) -> Unit | None:
+        return next((unit for unit in self.units if unit.name == name), None)

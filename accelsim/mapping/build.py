@@ -1,0 +1,299 @@
+"""(mapping file, cascade, machine, shapes) -> Mapping: the only place that can reject a mapping.
+
+The legality rules, each with its message:
+1. every Einsum is bound once, to a unit that can do its operations, in some phase;
+2. every rank is covered: what is no loop lies whole in the tile; a loop cuts some Einsum;
+3. dependence: what a phase reads was made before, and nothing is fused across a pass boundary;
+4. what is held fits its level (CapacityError names level, tensor, need and limit).
+The order within an epoch is checked on the Program's edges (program/lower.py).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from accelsim.analysis.counts import point_operations
+from accelsim.arch import Machine
+from accelsim.cascade import Cascade, Einsum
+from accelsim.cascade.nodes import iteration_variables
+from accelsim.errors import CapacityError, Fault, MappingError, nearest
+from accelsim.mapping import place
+from accelsim.mapping.depend import Nesting, dependences
+from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
+from accelsim.mapping.partition import Partition, dimension_size, partition
+from accelsim.spec import Document
+from accelsim.spec.records import MappingSpec, PhaseSpec
+from accelsim.units import show_bytes
+
+
+def build(
+    document: Document[MappingSpec], cascade: Cascade, machine: Machine, shapes: dict[str, int]
+) -> Mapping:
+    """The mapping for these shapes. Raises MappingError (CapacityError) with all faults."""
+    faults: list[Fault] = []
+    cut = partition(document, cascade, machine, shapes, faults)
+    faults += _coverage(document, cascade)
+    if faults:
+        raise MappingError(faults)
+    over: CapacityError | None = None
+    for extents in cut.candidates():
+        nests = _nests(document, cascade, machine, cut, extents)
+        over = _over_capacity(document, machine, nests)
+        if over is None:
+            name = document.spec.mapping
+            sizes = tuple(extents.items())
+            return Mapping(name, machine, cascade, sizes, nests, cut.notes)
+    assert over is not None  # there is always a candidate
+    raise over
+
+
+def _coverage(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
+    """Every Einsum bound exactly once; phases make what later ones read (rules 1 and 3)."""
+    spec, source = document.spec, document.source
+    known = [einsum.name for einsum in cascade.einsums]
+    faults: list[Fault] = []
+    home: dict[str, str] = {}
+    for phase_name, phase in spec.phases.items():
+        for name in phase.einsums:
+            at = ("phases", phase_name, "einsums", name)
+            if name not in known:
+                message = f"{cascade.name} has no Einsum {name}"
+                faults.append(source.fault(at, message, help=nearest(name, known), key=True))
+            elif name in home:
+                message = f"{name} is bound already, in phase {home[name]}"
+                faults.append(source.fault(at, message, key=True))
+            else:
+                home[name] = phase_name
+    missing = [name for name in known if name not in home]
+    if missing and not faults:
+        message = f"no phase binds {', '.join(missing)} of {cascade.name}"
+        faults.append(source.fault(("phases",), message, key=True))
+    if faults:
+        return faults
+    order = list(spec.phases)
+    for einsum in cascade.einsums:
+        for access in einsum.inputs:
+            made_in = home.get(access.tensor)
+            if made_in and order.index(made_in) > order.index(home[einsum.name]):
+                at = ("phases", home[einsum.name], "einsums", einsum.name)
+                message = f"{einsum.name} reads {access.tensor}, which a later phase makes"
+                faults.append(source.fault(at, message, key=True))
+    return faults
+
+
+def _nests(
+    document: Document[MappingSpec],
+    cascade: Cascade,
+    machine: Machine,
+    cut: Partition,
+    extents: dict[str, int],
+) -> tuple[Nest, ...]:
+    nests = []
+    home = {
+        einsum: phase for phase, spec in document.spec.phases.items() for einsum in spec.einsums
+    }
+    for name, spec in document.spec.phases.items():
+        nests.append(_Builder(document, cascade, machine, cut, extents, home, name, spec).nest())
+    return tuple(nests)
+
+
+class _Builder:
+    """Builds one nest; raises MappingError with all faults of a stage of it."""
+
+    def __init__(
+        self,
+        document: Document[MappingSpec],
+        cascade: Cascade,
+        machine: Machine,
+        cut: Partition,
+        extents: dict[str, int],
+        home: dict[str, str],
+        name: str,
+        spec: PhaseSpec,
+    ) -> None:
+        self.source = document.source
+        self.cascade = cascade
+        self.machine = machine
+        self.cut = cut
+        self.extents = extents
+        self.home = home
+        self.name = name
+        self.spec = spec
+        self.at = ("phases", name)
+        self.faults: list[Fault] = []
+
+    def nest(self) -> Nest:
+        loops = self._loops()
+        self._stop()
+        einsums = [self.cascade.einsum(name) for name in self.spec.einsums]
+        nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums))
+        edges, first, last = dependences(nesting, self._fault_at_einsum)
+        self._stop()
+        bindings = tuple(self._binding(e, nesting, first, last) for e in einsums)
+        self._stop()
+        placements = place.placements(
+            self.cascade,
+            self.machine,
+            nesting,
+            self.extents,
+            self.home,
+            self.name,
+            self.spec,
+            self._fault_at,
+        )
+        self._stop()
+        serial, beside = self._serial(loops)
+        self._stop()
+        return Nest(self.name, loops, bindings, placements, edges, serial, beside)
+
+    def _stop(self) -> None:
+        if self.faults:
+            raise MappingError(self.faults)
+
+    def _fault_at(
+        self, path: tuple[str | int, ...], message: str, *, known: list[str] | None = None
+    ) -> None:
+        help = nearest(str(path[-1]), known) if known else ()
+        self.faults.append(self.source.fault((*self.at, *path), message, help=help, key=True))
+
+    def _fault_at_einsum(self, einsum: str, message: str) -> None:
+        self._fault_at(("einsums", einsum), message)
+
+    def _loops(self) -> tuple[Loop, ...]:
+        """Rule 2: loops name parts, once each, and cut something."""
+        used = {
+            part
+            for name in self.spec.einsums
+            for variable in iteration_variables(self.cascade.einsum(name))
+            for part in self.cut.parts[self.cascade.rank_of(variable)]
+        }
+        loops = []
+        for index, rank in enumerate(self.spec.loops):
+            place_ = (*self.at, "loops", index)
+            if rank not in self.extents:
+                message = f"loop over unknown rank {rank}"
+                for root, parts in self.cut.parts.items():
+                    if rank == root and parts != (root,):
+                        message = f"{rank} is cut into {', '.join(parts)}: loop over these"
+                help = nearest(rank, self.extents)
+                self.faults.append(self.source.fault(place_, message, help=help))
+            elif rank in self.spec.loops[:index]:
+                self.faults.append(self.source.fault(place_, f"{rank} is looped over twice"))
+            elif rank not in used:
+                message = f"no Einsum of this phase has rank {rank}: the loop would repeat work"
+                self.faults.append(self.source.fault(place_, message))
+            else:
+                loops.append(Loop(rank, self.extents[rank]))
+        looped = set(self.spec.loops)
+        for parts in self.cut.parts.values():
+            inside = [part for part in parts if part not in looped and part in used]
+            if not self.faults and inside and parts[-len(inside) :] != tuple(inside):
+                message = f"rank not covered: {inside[0]} is no loop, yet a part inside it is"
+                self.faults.append(self.source.fault((*self.at, "loops"), message))
+            if not self.faults and len(inside) > 1 and len(parts) > 1:
+                message = f"rank not covered: loops leave out {', '.join(inside[:-1])}"
+                self.faults.append(self.source.fault((*self.at, "loops"), message))
+        return tuple(loops)
+
+    def _binding(
+        self,
+        einsum: Einsum,
+        nesting: Nesting,
+        first: dict[str, tuple[int, ...]],
+        last: dict[str, tuple[int, ...]],
+    ) -> Binding:
+        """Rule 1: the unit exists, can do the operations, and has the dimensions asked for."""
+        spec = self.spec.einsums[einsum.name]
+        at = ("einsums", einsum.name)
+        unit = self.machine.unit(spec.unit)
+        if unit is None:
+            known = [u.name for u in self.machine.units]
+            message = f"{self.machine.name} has no unit {spec.unit!r}"
+            help = nearest(spec.unit, known)
+            self.faults.append(self.source.fault((*self.at, *at, "unit"), message, help=help))
+            unit = self.machine.units[0]
+        else:
+            for operation in point_operations(einsum):
+                if unit.operation(operation) is None:
+                    can = ", ".join(op.name for op in unit.operations)
+                    message = f"{unit.name} cannot do {operation}, which {einsum.name} needs"
+                    fault = self.source.fault(
+                        (*self.at, *at, "unit"), message, help=(f"it can do: {can}",)
+                    )
+                    self.faults.append(fault)
+        if einsum.predicate:
+            message = f"{einsum.name} has a predicate; mappings of dense iteration spaces only"
+            self._fault_at(at, message)
+        tile = nesting.tile(einsum)
+        taken: list[str] = []
+        for dimension, rank in spec.spatial.items():
+            path = (*self.at, *at, "spatial", dimension)
+            if dimension not in dict(unit.shape):
+                known_dims = [name for name, _ in unit.shape]
+                message = f"{unit.name} has no dimension {dimension!r}"
+                help = nearest(dimension, known_dims)
+                self.faults.append(self.source.fault(path, message, help=help, key=True))
+            if rank not in tile or rank in taken:
+                message = (
+                    f"{rank} is not in the tile of {einsum.name} ({', '.join(tile) or 'none'})"
+                )
+                self.faults.append(self.source.fault(path, message, help=nearest(rank, tile)))
+            taken.append(rank)
+        drain = 0
+        try:
+            drain = dimension_size(spec.drain, self.machine)
+        except ValueError as error:
+            self.faults.append(self.source.fault((*self.at, *at, "drain"), f"drain: {error}"))
+        return Binding(
+            einsum=einsum,
+            unit=unit,
+            stage=spec.stage,
+            drain=drain,
+            iterated=nesting.iterated(einsum),
+            first=first[einsum.name],
+            last=last[einsum.name],
+            tile=tuple((part, self.extents[part]) for part in tile),
+            spatial=tuple(spec.spatial.items()),
+        )
+
+    def _serial(self, loops: tuple[Loop, ...]) -> tuple[int | None, tuple[str, ...]]:
+        spec = self.spec.serial
+        if spec is None:
+            return None, ()
+        ranks = [loop.rank for loop in loops]
+        if spec.loop not in ranks:
+            message = f"serial: {spec.loop} is no loop of this phase"
+            path = (*self.at, "serial", "loop")
+            self.faults.append(self.source.fault(path, message, help=nearest(spec.loop, ranks)))
+            return None, ()
+        for index, name in enumerate(spec.beside):
+            if name not in self.spec.einsums:
+                path = (*self.at, "serial", "beside", index)
+                help = nearest(name, self.spec.einsums)
+                message = f"serial: {name} is no Einsum of this phase"
+                self.faults.append(self.source.fault(path, message, help=help))
+        return ranks.index(spec.loop), tuple(spec.beside)
+
+
+def _over_capacity(
+    document: Document[MappingSpec], machine: Machine, nests: tuple[Nest, ...]
+) -> CapacityError | None:
+    """Rule 4. The fault names the tensor that takes most of the level that overflows."""
+    for nest in nests:
+        for level in machine.levels[1:]:
+            held = [
+                (Fraction(p.elements) * machine.word_bytes * slot_count(p, nest.loops), p.tensor)
+                for p in nest.placements
+                if p.level is level
+            ]
+            need = sum((size for size, _ in held), Fraction(0))
+            if level.capacity_bytes is None or need <= level.capacity_bytes:
+                continue
+            largest, tensor = max(held)
+            message = (
+                f"{level.name} holds {show_bytes(level.capacity_bytes)}, but phase {nest.name} "
+                f"needs {show_bytes(need)} of it; {tensor} takes most, {show_bytes(largest)}"
+            )
+            at = ("phases", nest.name, "storage", tensor)
+            return CapacityError(document.source.fault(at, message, key=True))
+    return None

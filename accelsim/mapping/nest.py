@@ -1,0 +1,132 @@
+"""A mapping with every name resolved and every size a number. Frozen records only.
+
+Loops are indices into Nest.loops, outermost first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from accelsim import arch, cascade
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A temporal loop over the coordinates of a part of a rank."""
+
+    rank: str
+    trips: int
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One Einsum on its unit.
+
+    iterated: loops whose rank its iteration space has. first, last: the other loops, at whose
+    first (last) coordinate alone it runs. tile: (part, size) of the iteration space inside the
+    loops. spatial: dimension of the unit -> part. drain: cycles until its result left the unit.
+    """
+
+    einsum: cascade.Einsum
+    unit: arch.Unit
+    stage: int
+    drain: int
+    iterated: tuple[int, ...]
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+    tile: tuple[tuple[str, int], ...]
+    spatial: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one tensor lives during a nest.
+
+    role: "load" comes from the outermost level, "state" is carried around an iterative rank,
+    "made" is produced and read in the nest. level: an inner level or None for registers.
+    iterated: loops in whose every iteration there is another tile; slots tiles for each coordinate
+    of those that are not outermost (`span`). stored: also written to the outermost level.
+    elements: values of one tile.
+    """
+
+    tensor: str
+    role: Literal["load", "state", "made"]
+    level: arch.Level | None
+    slots: int
+    iterated: tuple[int, ...]
+    stored: bool
+    elements: int
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """`consumer` reads what `producer` made in this nest; names of Einsums.
+
+    kind: "tile" of the same tile, "carried" from `distance` iterations of `loop` ago, "end" the
+    last value of a recurrence. loop and matched as in program.Edge.
+    """
+
+    tensor: str
+    producer: str
+    consumer: str
+    kind: Literal["tile", "carried", "end"]
+    loop: int
+    distance: int
+    matched: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Nest:
+    """One phase: loops around Einsums in the order in which units take them.
+
+    serial: a loop whose iterations do not overlap, or None; beside: Einsums free of that.
+    """
+
+    name: str
+    loops: tuple[Loop, ...]
+    bindings: tuple[Binding, ...]
+    placements: tuple[Placement, ...]
+    dependences: tuple[Dependence, ...]
+    serial: int | None
+    beside: tuple[str, ...]
+
+    def binding(self, einsum: str) -> Binding:
+        return next(b for b in self.bindings if b.einsum.name == einsum)
+
+    def placement(self, tensor: str) -> Placement:
+        return next(p for p in self.placements if p.tensor == tensor)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A legal mapping of a cascade on a machine for given shapes.
+
+    extents: part (or uncut rank) -> its number of coordinates.
+    """
+
+    name: str
+    machine: arch.Machine
+    cascade: cascade.Cascade
+    extents: tuple[tuple[str, int], ...]
+    nests: tuple[Nest, ...]
+    notes: tuple[str, ...]
+
+
+def span(iterated: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Split loops into the longest run from the outermost, given by its last loop, and the rest.
+
+    (0, 1, 3) -> (1, (3,)); (2,) -> (-1, (2,)): no run, the whole phase.
+    """
+    run = -1
+    while run + 1 in iterated:
+        run += 1
+    return run, tuple(loop for loop in iterated if loop > run)
+
+
+def slot_count(placement: Placement, loops: tuple[Loop, ...]) -> int:
+    """Tiles of a tensor held at once: its slots for each coordinate of the loops kept."""
+    count = placement.slots
+    for loop in span(placement.iterated)[1]:
+        count *= loops[loop].trips
+    return count

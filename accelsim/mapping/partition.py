@@ -1,0 +1,193 @@
+"""Sizes of the parts of every rank: numbers, `rest`, UNIT.DIMENSION, fit(LEVEL)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from accelsim.arch import Machine
+from accelsim.cascade import Cascade
+from accelsim.errors import Fault, nearest
+from accelsim.spec import Document
+from accelsim.spec.records import MappingSpec
+
+_FIT = re.compile(r"fit\(\s*(\w+)\s*\)")
+_DIMENSION = re.compile(r"(\w+)\.(\w+)")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """extents: part -> coordinates, the fitted part and `rest` above it aside.
+
+    parts: rank of the cascade -> the parts it is cut into here, outermost first.
+    fit: (part, level, the `rest` above it, tiles that the two share), or None.
+    """
+
+    extents: dict[str, int]
+    parts: dict[str, tuple[str, ...]]
+    fit: tuple[str, str, str, int] | None
+    notes: tuple[str, ...]
+
+    def candidates(self) -> list[dict[str, int]]:
+        """Extents to try, largest fitted part first."""
+        if self.fit is None:
+            return [self.extents]
+        part, _, above, tiles = self.fit
+        return [{**self.extents, part: size, above: tiles // size} for size in divisors(tiles)]
+
+
+def divisors(number: int) -> list[int]:
+    """Divisors in descending order."""
+    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)}, reverse=True)
+
+
+def dimension_size(text: object, machine: Machine) -> int:
+    """A whole number, or the extent that UNIT.DIMENSION names. Raises ValueError."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        if text < 0:
+            raise ValueError(f"expected 0 or more, got {text}")
+        return text
+    match = _DIMENSION.fullmatch(str(text))
+    if match is None:
+        raise ValueError(f"expected a number or UNIT.DIMENSION, got {text!r}")
+    unit = machine.unit(match[1])
+    if unit is None:
+        known = ", ".join(u.name for u in machine.units)
+        raise ValueError(f"{machine.name} has no unit {match[1]!r}; known: {known}")
+    extent = dict(unit.shape).get(match[2])
+    if extent is None:
+        known = ", ".join(name for name, _ in unit.shape)
+        raise ValueError(f"{unit.name} has no dimension {match[2]!r}; known: {known}")
+    return extent
+
+
+def partition(
+    document: Document[MappingSpec],
+    cascade: Cascade,
+    machine: Machine,
+    shapes: dict[str, int],
+    faults: list[Fault],
+) -> Partition:
+    """Cut every rank of the cascade. Adds to faults what is wrong."""
+    spec, source = document.spec, document.source
+    out = Partition({}, {}, None, ())
+    notes: list[str] = []
+    fit: tuple[str, str, str, int] | None = None
+    for rank in spec.partition:
+        if rank not in cascade.ranks:
+            message = f"partition: {cascade.name} has no rank {rank}"
+            help = nearest(rank, cascade.ranks)
+            faults.append(source.fault(("partition", rank), message, help=help, key=True))
+    for rank in cascade.ranks:
+        if rank not in shapes:
+            faults.append(Fault(f"the workload gives no shape for rank {rank} of {cascade.name}"))
+            continue
+        at = ("partition", rank)
+        names = tuple(spec.partition.get(rank, ()))
+        cut = cascade.parts(rank)
+        if not names and cut == (rank,):
+            out.extents[rank] = shapes[rank]
+            out.parts[rank] = (rank,)
+            continue
+        if cut != (rank,) and names != cut:
+            message = f"{cascade.name} cuts {rank} into {', '.join(cut)}; sizes for these expected"
+            faults.append(source.fault(at, message, key=True))
+            continue
+        before = len(faults)
+        cutter = _Cutter(document, machine, rank, names, faults)
+        found = cutter.cut(shapes[rank], out.extents, notes)
+        if len(faults) > before:
+            continue
+        for part in cut if cut != (rank,) else ():
+            out.parts[part] = (part,)
+        if cut == (rank,):
+            out.parts[rank] = names
+        if found is not None and fit is not None:
+            message = f"{rank}.{found[0]}: only one part can be fitted; {fit[0]} is already"
+            faults.append(source.fault((*at, found[0]), message))
+        fit = found or fit
+    return Partition(out.extents, out.parts, fit, tuple(notes))
+
+
+class _Cutter:
+    """Cuts one rank; `extents` and `notes` are filled in place."""
+
+    def __init__(
+        self,
+        document: Document[MappingSpec],
+        machine: Machine,
+        rank: str,
+        names: tuple[str, ...],
+        faults: list[Fault],
+    ) -> None:
+        self.source = document.source
+        self.sizes = document.spec.partition[rank]
+        self.machine = machine
+        self.rank = rank
+        self.names = names
+        self.faults = faults
+
+    def cut(
+        self, shape: int, extents: dict[str, int], notes: list[str]
+    ) -> tuple[str, str, str, int] | None:
+        outermost, innermost = self.names[0], self.names[-1]
+        if self.sizes[outermost] != "rest" or len(self.names) < 2:
+            self._fault(outermost, "the outermost part of at least two takes the `rest`")
+            return None
+        if innermost in extents or outermost in extents:
+            self._fault(innermost, "the name of another part or rank")
+            return None
+        size = self._number(innermost)
+        if size is None:
+            return None
+        size = min(size, shape)
+        tiles = -(-shape // size)
+        if tiles * size != shape:
+            notes.append(f"{self.rank} padded from {shape} to {tiles * size}: tiles of {size}")
+        extents[innermost] = size
+        fit = None
+        for part in reversed(self.names[1:-1]):
+            match = _FIT.fullmatch(str(self.sizes[part]))
+            if match is not None:
+                if self.names.index(part) != 1:
+                    self._fault(part, "only the part right inside the outermost can be fitted")
+                    return None
+                level = self.machine.level(match[1])
+                if level is None or level.capacity_bytes is None:
+                    known = [x.name for x in self.machine.levels if x.capacity_bytes is not None]
+                    self._fault(part, f"{match[1]!r} is no level with a capacity", known)
+                    return None
+                fit = (part, match[1], outermost, tiles)
+                continue
+            number = self._number(part)
+            if number is None:
+                return None
+            if tiles % number:
+                options = ", ".join(map(str, divisors(tiles)[::-1][:12]))
+                self._fault(
+                    part, f"{number} does not divide the {tiles} tiles; use one of {options}"
+                )
+                return None
+            extents[part] = number
+            tiles //= number
+        if fit is None:
+            extents[outermost] = tiles
+            return None
+        return (fit[0], fit[1], outermost, tiles)
+
+    def _number(self, part: str) -> int | None:
+        try:
+            size = dimension_size(self.sizes[part], self.machine)
+        except ValueError as error:
+            self._fault(part, str(error))
+            return None
+        if size < 1:
+            self._fault(part, f"expected at least 1, got {size}")
+            return None
+        return size
+
+    def _fault(self, part: str, message: str, known: list[str] | None = None) -> None:
+        help = ("known: " + ", ".join(known),) if known else ()
+        path = ("partition", self.rank, part)
+        self.faults.append(self.source.fault(path, f"{self.rank}.{part}: {message}", help=help))

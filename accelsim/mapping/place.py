@@ -1,0 +1,116 @@
+"""Where every tensor of a nest lives: what is loaded, carried, made, stored; in how many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from accelsim.arch import Level, Machine
+from accelsim.cascade import Cascade
+from accelsim.mapping.depend import Nesting
+from accelsim.mapping.nest import Placement
+from accelsim.spec.records import PhaseSpec, StorageSpec
+
+REGISTERS = "registers"
+
+
+def placements(
+    cascade: Cascade,
+    machine: Machine,
+    nesting: Nesting,
+    extents: dict[str, int],
+    home: dict[str, str],
+    phase: str,
+    spec: PhaseSpec,
+    complain: Callable[..., None],
+) -> tuple[Placement, ...]:
+    """A placement for each tensor that the phase reads or makes, in order of first use."""
+    made = {einsum.name for einsum in nesting.einsums}
+    names: dict[str, None] = {}
+    for einsum in nesting.einsums:
+        for access in (*einsum.inputs, einsum.output):
+            names.setdefault(access.tensor)
+    for name in spec.storage:
+        if name not in names:
+            complain(("storage", name), f"this phase has no tensor {name}", known=list(names))
+    read_later = {
+        access.tensor
+        for einsum in cascade.einsums
+        if home[einsum.name] != phase
+        for access in einsum.inputs
+    }
+    out = []
+    for name in names:
+        role = "load"
+        if name in made:
+            role = "state" if cascade.tensor(name).initial is not None else "made"
+        stored = name in made and (name in cascade.outputs or name in read_later)
+        given = spec.storage.get(name)
+        if given is None and role == "load":
+            complain(("storage",), f"{name} comes from {machine.outermost.name}: say its level")
+            continue
+        given = given or StorageSpec(level=REGISTERS)
+        level = _level(machine, name, given, role, complain)
+        ranks = cascade.tensor(name).ranks
+        iterated = nesting.loops_of(ranks)
+        if role == "load":
+            iterated = _load_loops(nesting, name, given, iterated, complain)
+        elif given.keep:
+            complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
+        if role == "state":
+            # One value of a recurrence is held at a time: its own rank has no slots.
+            moving = {
+                rank
+                for rank, index in zip(ranks, cascade.einsum(name).output.indices, strict=True)
+                if getattr(index, "offset", 0)
+            }
+            iterated = tuple(i for i in iterated if i not in nesting.loops_of(tuple(moving)))
+        looped = {loop.rank for loop in nesting.loops}
+        inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
+        elements = prod(extents[part] for part in inside)
+        out.append(
+            Placement(name, role, level, given.slots, iterated, stored, elements)  # type: ignore[arg-type]
+        )
+    return tuple(out)
+
+
+def _level(
+    machine: Machine, name: str, given: StorageSpec, role: str, complain: Callable[..., None]
+) -> Level | None:
+    if given.level == REGISTERS:
+        if role == "load":
+            complain(("storage", name), f"{name} is loaded: it needs a level, not registers")
+        return None
+    level = machine.level(given.level)
+    if level is None or level is machine.outermost:
+        known = [x.name for x in machine.levels[1:]] + [REGISTERS]
+        message = f"{name}.level: {given.level!r} is no inner level of {machine.name}"
+        complain(("storage", name, "level"), f"{message}; known: {', '.join(known)}")
+        return None
+    return level
+
+
+def _load_loops(
+    nesting: Nesting,
+    name: str,
+    given: StorageSpec,
+    own: tuple[int, ...],
+    complain: Callable[..., None],
+) -> tuple[int, ...]:
+    """Loops in whose every iteration it is loaded anew: up to its innermost, less `keep`."""
+    ranks = [loop.rank for loop in nesting.loops]
+    keep = set()
+    for rank in given.keep:
+        if rank not in ranks:
+            message = f"{name}.keep: {rank} is no loop of this phase; loops: {', '.join(ranks)}"
+            complain(("storage", name, "keep"), message)
+        elif ranks.index(rank) in own:
+            message = f"{name}.keep: {name} has rank {rank}; each iteration needs another tile"
+            complain(("storage", name, "keep"), message)
+        elif not own or ranks.index(rank) > own[-1]:
+            message = f"{name}.keep: the loop over {rank} is inside those of {name}; no effect"
+            complain(("storage", name, "keep"), message)
+        else:
+            keep.add(ranks.index(rank))
+    innermost = own[-1] if own else -1
+    return tuple(i for i in range(innermost + 1) if i not in keep)

@@ -1,0 +1,85 @@
+"""What each task stands for: operations, reads and writes per level and tensor.
+
+A tensor placed in a level crosses between it and the units once per tile and direction, however
+many Einsums use it there. Of a tensor carried around an iterative rank, the value made in a tile
+is forwarded to its readers in that tile; what crosses is the value from the iteration before,
+its end, and the value made. Lines that are only partly used count whole.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, prod
+
+from accelsim.analysis.counts import point_operations
+from accelsim.arch import Level, Machine
+from accelsim.mapping import Binding, Mapping, Nest, Placement
+from accelsim.program.program import Action
+
+
+def _access(level: Level, action: str, tensor: str, size: Fraction) -> Action:
+    return Action(level.name, action, tensor, Fraction(ceil(size / level.line_bytes)), size)
+
+
+def of_load(machine: Machine, placement: Placement) -> tuple[Action, ...]:
+    """A tile from the outermost level to the level where it is placed."""
+    size = placement.elements * machine.word_bytes
+    out = [_access(machine.outermost, "read", placement.tensor, size)]
+    if placement.level is not None:
+        out.append(_access(placement.level, "write", placement.tensor, size))
+    return tuple(out)
+
+
+def of_store(machine: Machine, placement: Placement) -> tuple[Action, ...]:
+    """A tile to the outermost level, from a level or right from the registers."""
+    size = placement.elements * machine.word_bytes
+    out = [_access(machine.outermost, "write", placement.tensor, size)]
+    if placement.level is not None:
+        out.insert(0, _access(placement.level, "read", placement.tensor, size))
+    return tuple(out)
+
+
+def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, ...]:
+    """Operations of one tile, and what crosses to and from the levels for it."""
+    machine, einsum = mapping.machine, binding.einsum
+    points = prod(size for _, size in binding.tile)
+    totals: dict[str, int] = {}
+    for name, count in point_operations(einsum).items():
+        operation = binding.unit.operation(name)
+        assert operation is not None  # rule 1 of the mapping
+        for primitive, times in operation.primitives:
+            totals[primitive] = totals.get(primitive, 0) + points * count * times
+    out = [
+        Action(binding.unit.name, primitive, einsum.name, Fraction(total))
+        for primitive, total in totals.items()
+    ]
+    for tensor in dict.fromkeys(access.tensor for access in einsum.inputs):
+        placement = nest.placement(tensor)
+        if placement.level is not None and _crosses(nest, placement, einsum.name):
+            size = placement.elements * machine.word_bytes
+            out.append(_access(placement.level, "read", tensor, size))
+    made = nest.placement(einsum.name)
+    if made.level is not None:
+        size = made.elements * machine.word_bytes
+        out.append(_access(made.level, "write", einsum.name, size))
+    return tuple(out)
+
+
+def _crosses(nest: Nest, placement: Placement, reader: str) -> bool:
+    """Whether it is this reader that fetches the tensor for the tile."""
+    if placement.role == "state":
+        reads = [d for d in nest.dependences if d.tensor == placement.tensor]
+        if any(d.kind == "end" and d.consumer == reader for d in reads):
+            return True
+        readers = {d.consumer for d in reads if d.kind == "carried"}
+    else:
+        readers = {
+            b.einsum.name
+            for b in nest.bindings
+            if any(access.tensor == placement.tensor for access in b.einsum.inputs)
+        }
+    fetching = [b for b in nest.bindings if b.einsum.name in readers]
+    if not fetching:
+        return False
+    always = [b for b in fetching if not b.first and not b.last]
+    return (always or fetching)[0].einsum.name == reader

@@ -1,0 +1,465 @@
+"""A Mapping to a Program: servers, tasks, edges, reservations.
+
+Body order of an epoch: first loads, the Einsums as bound, loads for the next iteration, stores.
+The order on a channel is the order of these tasks. A load for iteration n+1 of the loop that it
+follows is issued in iteration n: right away when it has a free slot (slots >= 2), else behind the
+last reader of the tile that it replaces. It stands before the stores of iteration n, so that a
+store never keeps the next tile waiting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, prod
+
+from accelsim.analysis.counts import point_operations
+from accelsim.errors import Fault, MappingError
+from accelsim.mapping import Binding, Dependence, Mapping, Nest, Placement, slot_count, span
+from accelsim.program import actions
+from accelsim.program.program import (
+    ROOT,
+    Action,
+    Cause,
+    Edge,
+    Guard,
+    Loop,
+    Phase,
+    Program,
+    Reservation,
+    Server,
+    Task,
+)
+from accelsim.program.ticks import to_ticks
+
+# Values of a recurrence that a unit holds beside the one in its level: being read and being made.
+FORWARDED_SLOTS = 2
+
+
+@dataclass(frozen=True)
+class DraftTask:
+    """A Task whose occupancy is still in exact cycles."""
+
+    name: str
+    kind: str
+    tensor: str
+    server: int
+    cycles: Fraction
+    guard: Guard = field(default_factory=Guard)
+    lag: int = 0
+    actions: tuple[Action, ...] = ()
+    active: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class DraftEdge:
+    """An Edge between named tasks whose latency is still in exact cycles."""
+
+    producer: str
+    consumer: str
+    loop: int
+    distance: int = 0
+    matched: tuple[int, ...] = ()
+    reset: bool = False
+    latency: Fraction = Fraction(0)
+    cause: Cause = "data"
+
+
+def lower(mapping: Mapping) -> Program:
+    """The Program of a mapping. Raises MappingError when the order within an epoch deadlocks."""
+    machine = mapping.machine
+    servers = (
+        *(Server(unit.name, "unit", unit.instances) for unit in machine.units),
+        Server(machine.outermost.name, "channel"),
+    )
+    drafts = [_Lowering(mapping, nest, servers).run() for nest in mapping.nests]
+    per_cycle, rounded = to_ticks(
+        [
+            (
+                [loop.trips for loop in loops],
+                [task.cycles for task in tasks],
+                [edge.latency for edge in edges],
+            )
+            for loops, tasks, edges, _ in drafts
+        ]
+    )
+    phases = []
+    for nest, (loops, tasks, edges, reservations) in zip(mapping.nests, drafts, strict=True):
+        index = {task.name: i for i, task in enumerate(tasks)}
+        phases.append(
+            Phase(
+                nest.name,
+                loops,
+                tuple(
+                    Task(
+                        task.name,
+                        task.kind,
+                        task.tensor,
+                        task.server,  # type: ignore[arg-type]
+                        ceil(task.cycles * per_cycle),
+                        task.guard,
+                        task.lag,
+                        task.actions,
+                        task.active,
+                    )
+                    for task in tasks
+                ),
+                tuple(
+                    Edge(
+                        index[edge.producer],
+                        index[edge.consumer],
+                        edge.loop,
+                        edge.distance,
+                        edge.matched,
+                        edge.reset,
+                        ceil(edge.latency * per_cycle),
+                        edge.cause,
+                    )
+                    for edge in edges
+                ),
+                reservations,
+            )
+        )
+    name = f"{mapping.name}"
+    notes = (*mapping.notes, *((rounded,) if rounded else ()))
+    return Program(name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
+
+
+class _Lowering:
+    """Lowers one nest."""
+
+    def __init__(self, mapping: Mapping, nest: Nest, servers: tuple[Server, ...]) -> None:
+        self.mapping = mapping
+        self.machine = mapping.machine
+        self.nest = nest
+        self.loops = tuple(Loop(loop.rank, loop.trips) for loop in nest.loops)
+        self.server = {server.name: i for i, server in enumerate(servers)}
+        self.channel = servers[-1].name
+        self.position = {b.einsum.name: i for i, b in enumerate(nest.bindings)}
+        self.edges: list[DraftEdge] = []
+        self.reservations: list[Reservation] = []
+
+    def run(
+        self,
+    ) -> tuple[tuple[Loop, ...], list[DraftTask], list[DraftEdge], tuple[Reservation, ...]]:
+        einsums = [self._einsum_task(binding) for binding in self.nest.bindings]
+        loads = [p for p in self.nest.placements if p.role == "load"]
+        loads.sort(key=lambda p: min(self.position[r] for r in self._readers(p.tensor)))
+        first = [self._load(p, ahead=False) for p in loads]
+        ahead = [p for p in loads if span(p.iterated)[0] != ROOT]
+        ahead.sort(key=lambda p: p.slots == 1)
+        following = [self._load(p, ahead=True) for p in ahead]
+        stores = [self._store(p) for p in self.nest.placements if p.stored]
+        tasks = [*first, *einsums, *following, *stores]
+        for dependence in self.nest.dependences:
+            self._dependence_edges(dependence)
+        for placement in loads:
+            self._load_edges(placement)
+        for placement in self.nest.placements:
+            if placement.stored:
+                self._store_edges(placement)
+        self._serial_edges(einsums)
+        tasks = self._settle_lags(tasks)
+        self._check_order(tasks)
+        index = {task.name: i for i, task in enumerate(tasks)}
+        for placement in self.nest.placements:
+            self._reserve(placement, index)
+        server_of = {task.name: task.server for task in tasks}
+        needed = [
+            edge
+            for edge in dict.fromkeys(self.edges)
+            if edge.latency or server_of[edge.producer] != server_of[edge.consumer]
+        ]
+        return self.loops, tasks, needed, tuple(self.reservations)
+
+    # Tasks ------------------------------------------------------------------------------------
+
+    def _einsum_task(self, binding: Binding) -> DraftTask:
+        unit = binding.unit
+        extents = dict(unit.shape)
+        spatial = {rank: dimension for dimension, rank in binding.spatial}
+        steps = 1
+        active = Fraction(1, prod(e for d, e in extents.items() if d not in dict(binding.spatial)))
+        for rank, size in binding.tile:
+            if rank in spatial:
+                folds = ceil(Fraction(size, extents[spatial[rank]]))
+                steps *= folds
+                active *= Fraction(size, folds * extents[spatial[rank]])
+            else:
+                steps *= size
+        operations = point_operations(binding.einsum)
+        per_point = 0
+        for name, count in operations.items():
+            operation = unit.operation(name)
+            assert operation is not None  # rule 1 of the mapping
+            per_point += count * operation.cycles
+        return DraftTask(
+            name=binding.einsum.name,
+            kind="einsum",
+            tensor=binding.einsum.name,
+            server=self.server[unit.name],
+            cycles=Fraction(steps * per_point),
+            guard=Guard(first=binding.first, last=binding.last),
+            lag=binding.stage,
+            actions=actions.of_einsum(self.mapping, self.nest, binding),
+            active=active,
+        )
+
+    def _load(self, placement: Placement, *, ahead: bool) -> DraftTask:
+        loop, _ = span(placement.iterated)
+        outer = tuple(range(loop + 1))
+        others = tuple(
+            i for i in range(len(self.loops)) if i > loop and i not in placement.iterated
+        )
+        guard = Guard(first=(*outer, *others))
+        if ahead:
+            at_last = placement.slots == 1
+            guard = Guard(
+                first=() if at_last else others, last=others if at_last else (), not_last=outer
+            )
+        level = self.machine.outermost
+        assert level.bandwidth is not None  # arch.build asks for it
+        size = placement.elements * self.machine.word_bytes
+        return DraftTask(
+            name=self._load_name(placement.tensor, ahead=ahead),
+            kind="load",
+            tensor=placement.tensor,
+            server=self.server[self.channel],
+            cycles=size / level.bandwidth,
+            guard=guard,
+            actions=actions.of_load(self.machine, placement),
+        )
+
+    def _store(self, placement: Placement) -> DraftTask:
+        binding = self.nest.binding(placement.tensor)
+        level = self.machine.outermost
+        assert level.bandwidth is not None  # arch.build asks for it
+        return DraftTask(
+            name=f"store {placement.tensor}",
+            kind="store",
+            tensor=placement.tensor,
+            server=self.server[self.channel],
+            cycles=placement.elements * self.machine.word_bytes / level.bandwidth,
+            guard=self._final(binding),
+            lag=binding.stage,
+            actions=actions.of_store(self.machine, placement),
+        )
+
+    def _final(self, binding: Binding) -> Guard:
+        """When the tile that an Einsum makes is complete: last in what it reduces, too."""
+        kept = self.nest.placement(binding.einsum.name).iterated
+        reduced = {i for i in binding.iterated if i not in kept}
+        return Guard(first=binding.first, last=tuple(sorted({*binding.last, *reduced})))
+
+    @staticmethod
+    def _load_name(tensor: str, *, ahead: bool) -> str:
+        return f"load {tensor} ahead" if ahead else f"load {tensor}"
+
+    def _readers(self, tensor: str) -> list[str]:
+        return [
+            b.einsum.name
+            for b in self.nest.bindings
+            if any(access.tensor == tensor for access in b.einsum.inputs)
+        ]
+
+    # Edges ------------------------------------------------------------------------------------
+
+    def _dependence_edges(self, dep: Dependence) -> None:
+        """The wait for the data, and the wait of the next producer for a free slot."""
+        producer, consumer = self.nest.binding(dep.producer), self.nest.binding(dep.consumer)
+        leaves = Fraction(producer.drain if producer.unit is not consumer.unit else 0)
+        self.edges.append(
+            DraftEdge(
+                dep.producer,
+                dep.consumer,
+                dep.loop,
+                dep.distance,
+                dep.matched,
+                reset=dep.kind == "carried",
+                latency=leaves,
+            )
+        )
+        placement = self.nest.placement(dep.tensor)
+        loop, matched = span(placement.iterated)
+        slots = placement.slots
+        if dep.kind == "tile" and placement.role == "state":
+            (loop, matched), slots = span(producer.iterated), FORWARDED_SLOTS
+        # The state of a recurrence starts afresh in the next run of its loop, not before its end
+        # was read; a value carried within a run is read before it is replaced (FORWARDED_SLOTS).
+        if dep.kind != "carried" and loop != ROOT:
+            self.edges.append(
+                DraftEdge(dep.consumer, dep.producer, loop, slots, matched, cause="slot")
+            )
+
+    def _load_edges(self, placement: Placement) -> None:
+        loop, matched = span(placement.iterated)
+        latency = self.machine.outermost.latency
+        first = self._load_name(placement.tensor, ahead=False)
+        ahead = self._load_name(placement.tensor, ahead=True)
+        for reader in self._readers(placement.tensor):
+            self.edges.append(
+                DraftEdge(first, reader, loop, 0, matched, latency=latency, cause="bandwidth")
+            )
+            if loop == ROOT:
+                continue
+            self.edges.append(
+                DraftEdge(ahead, reader, loop, 1, matched, latency=latency, cause="bandwidth")
+            )
+            self.edges.append(
+                DraftEdge(reader, ahead, loop, placement.slots - 1, matched, cause="slot")
+            )
+
+    def _store_edges(self, placement: Placement) -> None:
+        binding = self.nest.binding(placement.tensor)
+        loop, matched = span(binding.iterated)
+        store = f"store {placement.tensor}"
+        leaves = Fraction(binding.drain)
+        self.edges.append(DraftEdge(placement.tensor, store, loop, 0, matched, latency=leaves))
+        slot_loop, slot_matched = span(placement.iterated)
+        if slot_loop != ROOT:
+            self.edges.append(
+                DraftEdge(
+                    store, placement.tensor, slot_loop, placement.slots, slot_matched, cause="slot"
+                )
+            )
+
+    def _serial_edges(self, tasks: list[DraftTask]) -> None:
+        """No Einsum of an iteration starts before all of the iteration before have ended.
+
+        Enough: on each server, the tasks up to the first that always runs wait for those from the
+        last that always runs.
+        """
+        if self.nest.serial is None:
+            return
+        bound = [task for task in tasks if task.name not in self.nest.beside]
+        servers = sorted({task.server for task in bound})
+        firsts: list[DraftTask] = []
+        lasts: list[DraftTask] = []
+        for server in servers:
+            own = [task for task in bound if task.server == server]
+            firsts += _through_unguarded(own)
+            lasts += _through_unguarded(own[::-1])
+        for producer in lasts:
+            for consumer in firsts:
+                self.edges.append(
+                    DraftEdge(
+                        producer.name,
+                        consumer.name,
+                        self.nest.serial,
+                        1,
+                        latency=Fraction(self.nest.binding(producer.name).drain),
+                        cause="order",
+                    )
+                )
+
+    # Order ------------------------------------------------------------------------------------
+
+    def _settle_lags(self, tasks: list[DraftTask]) -> list[DraftTask]:
+        """Give each load ahead the least stage at which its slot's last reader precedes it."""
+        order = {task.name: i for i, task in enumerate(tasks)}
+        by_name = {task.name: task for task in tasks}
+        for task in tasks:
+            if task.kind != "load":
+                continue
+            waits = [edge for edge in self.edges if edge.consumer == task.name]
+            deepest = max((t.lag for t in tasks), default=0)
+            for lag in range(deepest + 1):
+                moved = dataclasses.replace(task, lag=lag)
+                by_name[task.name] = moved
+                if all(self._precedes(by_name, order, edge) for edge in waits):
+                    break
+        return [by_name[task.name] for task in tasks]
+
+    def _precedes(
+        self, tasks: dict[str, DraftTask], order: dict[str, int], edge: DraftEdge
+    ) -> bool:
+        """Whether the producer instance meant comes before the consumer's in program order."""
+        producer, consumer = tasks[edge.producer], tasks[edge.consumer]
+        tiles_between = 0
+        stride = 1
+        for i in reversed(range(len(self.loops))):
+            trips = self.loops[i].trips
+            if i > edge.loop and i not in edge.matched:
+                latest = 0 if i in producer.guard.first else trips - 1
+                earliest = trips - 1 if i in consumer.guard.last else 0
+                tiles_between += (earliest - latest) * stride
+            elif i == edge.loop:
+                tiles_between += edge.distance * stride
+            stride *= trips
+        epochs_between = tiles_between + consumer.lag - producer.lag
+        earlier_in_body = order[edge.producer] < order[edge.consumer]
+        return epochs_between > 0 or (epochs_between == 0 and earlier_in_body)
+
+    def _check_order(self, tasks: list[DraftTask]) -> None:
+        by_name = {task.name: task for task in tasks}
+        order = {task.name: i for i, task in enumerate(tasks)}
+        faults = []
+        for edge in dict.fromkeys(self.edges):
+            if self._precedes(by_name, order, edge):
+                continue
+            producer, consumer = by_name[edge.producer], by_name[edge.consumer]
+            if edge.cause == "slot":
+                what = (
+                    f"{consumer.name} needs a slot of {consumer.tensor} that {producer.name} gives "
+                    f"back only later; give {consumer.tensor} more slots"
+                )
+            elif edge.cause == "order":
+                what = (
+                    f"serial: {consumer.name} (stage {consumer.lag}) would wait for "
+                    f"{producer.name} (stage {producer.lag}) of the tile before, which comes later"
+                )
+            else:
+                what = (
+                    f"{consumer.name} (stage {consumer.lag}) takes {producer.tensor} of a tile "
+                    f"before {producer.name} (stage {producer.lag}) has made it; list "
+                    f"{producer.name} before it, or give {consumer.name} a later stage"
+                )
+            where = f"mapping {self.mapping.name}, phase {self.nest.name}"
+            faults.append(Fault(f"{where}: order within an epoch deadlocks: {what}"))
+        if faults:
+            raise MappingError(faults)
+
+    # Reservations -----------------------------------------------------------------------------
+
+    def _reserve(self, placement: Placement, index: dict[str, int]) -> None:
+        if placement.level is None:
+            return
+        takes: tuple[int, ...] = ()
+        gives: tuple[tuple[int, Guard], ...] = ()
+        readers = self._readers(placement.tensor)
+        inside = tuple(
+            i
+            for i in range(len(self.loops))
+            if i not in placement.iterated and i > span(placement.iterated)[0]
+        )
+        if placement.role == "load":
+            names = [self._load_name(placement.tensor, ahead=ahead) for ahead in (False, True)]
+            takes = tuple(index[name] for name in names if name in index)
+            last_reader = max(readers, key=lambda r: (self.nest.binding(r).stage, index[r]))
+            gives = ((index[last_reader], Guard(last=inside)),)
+        elif placement.role == "made" and (readers or placement.stored):
+            takes = (index[placement.tensor],)
+            last = max(readers, key=lambda r: (self.nest.binding(r).stage, index[r]), default="")
+            name = f"store {placement.tensor}" if placement.stored else last
+            gives = ((index[name], Guard()),)
+        self.reservations.append(
+            Reservation(
+                placement.level.name,
+                placement.tensor,
+                slot_count(placement, self.nest.loops),
+                int(placement.elements * self.machine.word_bytes),
+                takes,
+                gives,
+            )
+        )
+
+
+def _through_unguarded(tasks: list[DraftTask]) -> list[DraftTask]:
+    """Tasks up to and with the first that has no guard."""
+    out = []
+    for task in tasks:
+        out.append(task)
+        if task.guard == Guard():
+            break
+    return out

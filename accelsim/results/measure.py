@@ -1,0 +1,175 @@
+"""An Execution, its Program and machine to a Result: sums of counts, nothing simulated."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from accelsim.arch import Machine
+from accelsim.program import CAUSES, Action, Program
+from accelsim.results.execution import Execution
+from accelsim.results.result import Result
+
+# A multiply-accumulate reads two registers and updates one; other operations read two, write one.
+REGISTER_READS, REGISTER_WRITES = 2, 1
+
+
+def measure(
+    program: Program,
+    machine: Machine,
+    execution: Execution,
+    *,
+    bounds: dict[str, Any],
+    inputs: dict[str, Any],
+) -> Result:
+    """The Result of a run. Times in cycles of the machine's clock."""
+    counted = list(_counted(program, execution))
+    energy = _energy(machine, counted)
+    registers = {
+        unit.name: sum((n for a, n in counted if a.part == unit.name), Fraction(0))
+        * (REGISTER_READS * unit.register_read_pj + REGISTER_WRITES * unit.register_write_pj)
+        for unit in machine.units
+    }
+    of_one = {
+        f"{unit.name}.registers": registers[unit.name] / unit.instances for unit in machine.units
+    }
+    per_cycle = program.ticks_per_cycle
+    total = execution.ticks
+    busy = _per_server(program, [p.busy for p in execution.phases])
+    tail = _per_server(program, [p.tail for p in execution.phases])
+    active = _active(program, execution)
+    units = [server.name for server in program.servers if server.kind == "unit"]
+    return Result(
+        name=program.name,
+        engine=execution.engine,
+        cycles=-(-total // per_cycle),
+        ticks=total,
+        ticks_per_cycle=per_cycle,
+        seconds=float(Fraction(total, per_cycle) / program.clock_hz),
+        energy_pj=float(sum(energy.values()) + sum(of_one.values())),
+        energy_all_registers_pj=float(sum(energy.values()) + sum(registers.values())),
+        energy_by_part_pj={part: float(pj) for part, pj in {**energy, **of_one}.items()},
+        utilization={name: busy[name] / total if total else 0.0 for name in units},
+        active={name: float(active[name] / total) if total else 0.0 for name in units},
+        traffic_bytes=_traffic(machine, counted),
+        traffic_by_tensor=_traffic_by_tensor(machine, counted),
+        actions=_action_table(counted),
+        tasks=execution.tasks,
+        busy_cycles={name: ticks / per_cycle for name, ticks in busy.items()},
+        wait_cycles={
+            server.name: {
+                cause: sum(int(p.waits[s, c]) for p in execution.phases) / per_cycle
+                for c, cause in enumerate(CAUSES)
+            }
+            for s, server in enumerate(program.servers)
+        },
+        tail_cycles={name: ticks / per_cycle for name, ticks in tail.items()},
+        bottleneck=max(busy, key=lambda name: busy[name]),
+        buffers=_buffers(program, machine),
+        bounds=bounds,
+        phases=[
+            {
+                "name": phase.name,
+                "begin_cycles": run.begin / per_cycle,
+                "end_cycles": run.end / per_cycle,
+                "tasks": {t.name: int(run.executed[i]) for i, t in enumerate(phase.tasks)},
+            }
+            for phase, run in zip(program.phases, execution.phases, strict=True)
+        ],
+        inputs=inputs,
+        notes=list(program.notes),
+    )
+
+
+def _counted(program: Program, execution: Execution) -> Iterator[tuple[Action, Fraction]]:
+    """Every action with how often it happened; with `size_bytes` still that of one instance."""
+    for phase, run in zip(program.phases, execution.phases, strict=True):
+        for task, executed in zip(phase.tasks, run.executed, strict=True):
+            for action in task.actions:
+                yield _times(action, int(executed)), action.count * int(executed)
+
+
+def _times(action: Action, executed: int) -> Action:
+    size = action.size_bytes * executed
+    return Action(action.part, action.action, action.tensor, action.count, size)
+
+
+def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, Fraction]:
+    """pJ by part, register files aside."""
+    cost: dict[tuple[str, str], Fraction] = {}
+    for level in machine.levels:
+        cost[level.name, "read"] = level.read_pj
+        cost[level.name, "write"] = level.write_pj
+    for unit in machine.units:
+        for operation in unit.operations:
+            cost[unit.name, operation.name] = operation.energy_pj
+    out: dict[str, Fraction] = {
+        part.name: Fraction(0) for part in (*machine.levels, *machine.units)
+    }
+    for action, count in counted:
+        out[action.part] += count * cost[action.part, action.action]
+    return out
+
+
+def _per_server(program: Program, columns: list[Any]) -> dict[str, int]:
+    return {
+        server.name: sum(int(column[s]) for column in columns)
+        for s, server in enumerate(program.servers)
+    }
+
+
+def _active(program: Program, execution: Execution) -> dict[str, Fraction]:
+    """Ticks x share of elements at work, per server."""
+    out: dict[str, Fraction] = defaultdict(Fraction)
+    for phase, run in zip(program.phases, execution.phases, strict=True):
+        for task, executed in zip(phase.tasks, run.executed, strict=True):
+            name = program.servers[task.server].name
+            out[name] += int(executed) * task.occupancy * task.active
+    return out
+
+
+def _traffic(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, dict[str, int]]:
+    out = {level.name: {"read": Fraction(0), "write": Fraction(0)} for level in machine.levels}
+    for action, _ in counted:
+        if action.part in out:
+            out[action.part][action.action] += action.size_bytes
+    return {level: {a: int(size) for a, size in sizes.items()} for level, sizes in out.items()}
+
+
+def _traffic_by_tensor(
+    machine: Machine, counted: list[tuple[Action, Fraction]]
+) -> dict[str, dict[str, dict[str, int]]]:
+    out: dict[str, dict[str, dict[str, int]]] = {level.name: {} for level in machine.levels}
+    for action, _ in counted:
+        if action.part in out:
+            sizes = out[action.part].setdefault(action.tensor, {"read": 0, "write": 0})
+            sizes[action.action] += int(action.size_bytes)
+    return out
+
+
+def _action_table(
+    counted: list[tuple[Action, Fraction]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for action, count in counted:
+        row = out.setdefault(action.part, {}).setdefault(action.action, {})
+        row[action.tensor] = row.get(action.tensor, 0) + int(count)
+    return out
+
+
+def _buffers(program: Program, machine: Machine) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = {}
+    for level in machine.levels[1:]:
+        fullest: dict[str, int] = {}
+        for phase in program.phases:
+            held = {r.tensor: r.size_bytes for r in phase.reservations if r.level == level.name}
+            if sum(held.values()) > sum(fullest.values()):
+                fullest = held
+        out[level.name] = {
+            "capacity_bytes": level.capacity_bytes,
+            "reserved_bytes": sum(fullest.values()),
+            "by_tensor": fullest,
+        }
+    return out

@@ -1,0 +1,176 @@
+"""A name or a path to a typed record with positions: find the file, read it, validate it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+
+from accelsim.errors import AccelsimError, Fault, SpecError, nearest
+from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
+from accelsim.spec.records import RECORDS, Record
+
+FOLDERS = {
+    "cascade": "einsum_cascades",
+    "arch": "archs",
+    "mapping": "archs/mappings",
+    "workload": "workloads",
+}
+Override = tuple[KeyPath, Any]
+
+
+def data_root() -> Path:
+    """Folder of the shipped files: inside an installed wheel, else the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    shipped = package / "_data"
+    return shipped if shipped.is_dir() else package.parent
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of the shipped files of a kind, sorted."""
+    return tuple(sorted(path.stem for path in (data_root() / FOLDERS[kind]).glob("*.yaml")))
+
+
+def find(name: str, kind: str, beside: Path | None = None) -> Path:
+    """The file that `name` means: a path (when it ends in .yaml), or a shipped name.
+
+    A relative path is taken from the folder `beside` when given. Raises AccelsimError.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name) if beside is None else beside / name
+        if not path.is_file():
+            raise AccelsimError(f"no {kind} file {str(path)!r}")
+        return path
+    if name not in names(kind):
+        message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
+        raise AccelsimError(Fault(message, help=nearest(name, names(kind))))
+    return data_root() / FOLDERS[kind] / f"{name}.yaml"
+
+
+def load(name: str, kind: str, overrides: Sequence[Override] = ()) -> Document[Any]:
+    """The record of `kind` (a key of RECORDS) in a shipped or own file. Raises AccelsimError."""
+    value, source = read_file(find(name, kind))
+    return validate(value, source, kind, overrides)
+
+
+def load_text(text: str, kind: str, name: str = "<text>") -> Document[Any]:
+    """The record of `kind` in a text. Raises SpecError."""
+    value, source = read_text(text, name)
+    return validate(value, source, kind)
+
+
+def kind_of(value: Any, source: Source) -> str:
+    """The kind of a file, told by its first key. Raises SpecError."""
+    if isinstance(value, dict):
+        for kind in RECORDS:
+            if kind == next(iter(value), None):
+                return kind
+    expected = ", ".join(f"`{kind}: NAME`" for kind in RECORDS)
+    raise SpecError(source.fault((), f"the first key must be one of {expected}"))
+
+
+def validate(
+    value: Any, source: Source, kind: str, overrides: Sequence[Override] = ()
+) -> Document[Any]:
+    """Plain values to the record of `kind`; all faults at once. Raises SpecError."""
+    record = RECORDS[kind]
+    if not isinstance(value, dict):
+        raise SpecError(source.fault((), f"expected the keys of a {kind} file"))
+    for path, new in overrides:
+        value = _replace(value, path, new, kind, record)
+    try:
+        return Document(record.model_validate(value), source)
+    except pydantic.ValidationError as error:
+        faults = [_fault(item, source, record, overrides, kind) for item in error.errors()]
+        raise SpecError(dict.fromkeys(faults)) from None
+
+
+def _replace(value: Any, path: KeyPath, new: Any, kind: str, record: type[Record]) -> Any:
+    """A copy of `value`, replaced at `path`. A new key must be one of the record's."""
+    out = copy.deepcopy(value)
+    here = out
+    for depth, key in enumerate(path):
+        at_end = depth == len(path) - 1
+        shown = ".".join((kind, *map(str, path[: depth + 1])))
+        if isinstance(here, list):
+            if not str(key).isdigit() or int(key) >= len(here):
+                raise SpecError(f"--set {shown}: expected an index from 0 to {len(here) - 1}")
+            key = int(key)
+        elif not isinstance(here, dict):
+            raise SpecError(f"--set {shown}: there is nothing below a plain value")
+        elif key not in here:
+            known = _fields(record, path[:depth])
+            if not (at_end and key in known):
+                message = f"--set {shown}: no such key"
+                raise SpecError(Fault(message, help=nearest(str(key), {*known, *here})))
+        if at_end:
+            here[key] = new
+        else:
+            here = here[key]
+    return out
+
+
+def _fields(record: Any, path: Iterable[Key]) -> set[str]:
+    """Field names of the record that stands at `path` inside `record`; empty for free keys."""
+    for key in path:
+        if isinstance(record, type) and issubclass(record, pydantic.BaseModel):
+            field = record.model_fields.get(str(key))
+            record = field.annotation if field else None
+        else:  # dict[Name, X] or list[X]: step to X
+            record = get_args(record)[-1] if get_args(record) else None
+        if record is not None and type(None) in get_args(record):  # X | None
+            record = get_args(record)[0]
+    if isinstance(record, type) and issubclass(record, pydantic.BaseModel):
+        return set(record.model_fields)
+    return set()
+
+
+def _fault(
+    item: Any, source: Source, record: type[Record], overrides: Sequence[Override], kind: str
+) -> Fault:
+    """A pydantic error as a fault at its place in the text."""
+    path = tuple(part for part in item["loc"] if part not in {"[key]", "int", "str"})
+    in_key = "[key]" in item["loc"]
+    shown = ".".join(map(str, path)) or kind
+    for override_path, _ in overrides:
+        if override_path == path[: len(override_path)]:
+            return Fault(f"--set {kind}.{shown}: {_message(item)}")
+    match item["type"]:
+        case "extra_forbidden":
+            known = _fields(record, path[:-1])
+            message = f"unknown key {path[-1]!r}"
+            return source.fault(path, message, help=nearest(str(path[-1]), known), key=True)
+        case "missing":
+            inside = ".".join(map(str, path[:-1])) or f"the {kind} file"
+            return source.fault(path[:-1], f"{inside}: key {path[-1]!r} is missing", key=True)
+        case _:
+            return source.fault(path, f"{shown}: {_message(item)}", key=in_key)
+
+
+def _message(item: Any) -> str:
+    got = item["input"]
+    shown = repr(got) if isinstance(got, str | int | float | bool) or got is None else "a structure"
+    match item["type"]:
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "dict_type" | "model_type":
+            return f"expected keys and values, got {shown}"
+        case "list_type":
+            return f"expected a list, got {shown}"
+        case "string_type":
+            return f"expected text, got {shown}"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"expected a whole number, got {shown}"
+        case "greater_than_equal":
+            return f"expected at least {item['ctx']['ge']}, got {shown}"
+        case "less_than_equal":
+            return f"expected at most {item['ctx']['le']}, got {shown}"
+        case "extra_forbidden":
+            return "unknown key"
+        case "missing":
+            return "missing"
+        case _:
+            return str(item["msg"])

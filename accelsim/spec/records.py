@@ -1,0 +1,234 @@
+"""The typed records of each kind of file. Spelling only: what the names refer to is checked later.
+
+Field names are the user's keys; a field's description is what an error says was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from accelsim import units
+
+MAX_SHAPE = 1 << 62
+
+
+def _quantity(kind: str) -> BeforeValidator:
+    return BeforeValidator(lambda text: units.parse(text, kind))
+
+
+def _shape(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    if not 1 <= value <= MAX_SHAPE:
+        raise ValueError(f"expected a number from 1 to 2^62, got {value}")
+    return value
+
+
+def _number(value: object) -> float:
+    """A number; YAML reads `-inf` as a word, so words for infinity are taken too."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a number, got {value!r}")
+    if isinstance(value, str) and value not in {"inf", "-inf"}:
+        raise ValueError(f"expected a number, 'inf' or '-inf', got {value!r}")
+    if value != value:
+        raise ValueError("expected a number, got NaN")
+    return float(value)
+
+
+def _matches(pattern: str, expected: str) -> BeforeValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or compiled.fullmatch(value) is None:
+            raise ValueError(f"expected {expected}, got {value!r}")
+        return value
+
+    return BeforeValidator(check)
+
+
+Capacity = Annotated[Fraction, _quantity("capacity")]
+Frequency = Annotated[Fraction, _quantity("frequency")]
+Bandwidth = Annotated[Fraction, _quantity("bandwidth")]
+Energy = Annotated[Fraction, _quantity("energy")]
+Area = Annotated[Fraction, _quantity("area")]
+Time = Annotated[Fraction, _quantity("time")]
+Shape = Annotated[int, BeforeValidator(_shape)]
+Number = Annotated[float, BeforeValidator(_number)]
+Name = Annotated[
+    str, _matches(r"[A-Za-z][A-Za-z0-9_]*", "a name (letters, digits, _; a letter first)")
+]
+Rank = Annotated[str, _matches(r"[A-Z][A-Z0-9]*", "a rank name such as M or M1")]
+Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
+Size = Annotated[int | str, BeforeValidator(lambda value: value)]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and an unknown key is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class CascadeSpec(Record):
+    """A cascade file."""
+
+    cascade: Name
+    source: Text
+    description: str = ""
+    ranks: dict[Rank, str]
+    partitions: dict[Rank, list[Rank]] = Field(default_factory=dict)
+    variables: dict[Name, Rank] = Field(default_factory=dict)
+    tensors: dict[Name, list[Rank]]
+    initial: dict[Name, Number] = Field(default_factory=dict)
+    outputs: list[Name]
+    einsums: Text
+
+
+class AccessEnergy(Record):
+    """Energy of one access of a level (a line) or of a register file (a word)."""
+
+    read: Energy
+    write: Energy
+
+
+class LevelSpec(Record):
+    """A storage place. The first of `levels` is the outermost; it has a bandwidth."""
+
+    source: Text
+    bandwidth: Bandwidth | None = None
+    latency: Time = Fraction(0)
+    capacity: Capacity | None = None
+    line: Capacity
+    energy: AccessEnergy
+    area: Area = Fraction(0)
+
+
+class OperationSpec(Record):
+    """What one operation costs: cycles and energy of its own, or a sequence of other operations."""
+
+    cycles: Shape | None = None
+    energy: Energy | None = None
+    area: Area = Fraction(0)
+    uses: dict[Name, Shape] | None = None
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> OperationSpec:
+        own = self.cycles is not None and self.energy is not None
+        if own == (self.uses is not None) or (self.uses is not None and self.cycles is not None):
+            raise ValueError("expected either cycles and energy, or uses")
+        return self
+
+
+class RegistersSpec(Record):
+    """The register file of one processing element."""
+
+    source: Text
+    energy: AccessEnergy
+    area: Area = Fraction(0)
+
+
+class UnitSpec(Record):
+    """Something that performs operations: an array of like processing elements."""
+
+    source: Text
+    shape: dict[Name, Shape]
+    operations: dict[Name, OperationSpec]
+    registers: RegistersSpec
+
+
+class ArchSpec(Record):
+    """A machine file."""
+
+    arch: Name
+    description: str = ""
+    source: Text
+    clock: Frequency
+    word: Capacity
+    levels: dict[Name, LevelSpec]
+    units: dict[Name, UnitSpec]
+
+
+def _rank_shape(value: object) -> Any:
+    if value == "seq_len":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"expected a whole number or seq_len, got {value!r}")
+    return _shape(value)
+
+
+class WorkloadSpec(Record):
+    """A workload file: rank shapes of a model; `seq_len` is the sequence length of a run."""
+
+    workload: Name
+    description: str = ""
+    source: Text
+    ranks: dict[Rank, Annotated[int | str, BeforeValidator(_rank_shape)]]
+
+
+class BindingSpec(Record):
+    """Where and how one Einsum runs.
+
+    spatial: dimension of the unit -> rank spread over it. stage: tiles behind the first stage.
+    drain: cycles until its result has left the unit, a number or UNIT.DIMENSION.
+    """
+
+    unit: Name
+    spatial: dict[Name, Rank] = Field(default_factory=dict)
+    stage: Annotated[int, Field(ge=0, le=16)] = 0
+    drain: Size = 0
+
+
+class StorageSpec(Record):
+    """Where a tensor lives between its producer and its readers.
+
+    level: a level, or `registers`. slots: tiles of it held at once (2 is a double buffer).
+    keep: loops over which a loaded tile stays instead of being loaded again.
+    """
+
+    level: Name
+    slots: Annotated[int, Field(ge=1, le=1024)] = 2
+    keep: list[Rank] = Field(default_factory=list)
+
+
+class SerialSpec(Record):
+    """Iterations of `loop` do not overlap, but for the Einsums named in `beside`."""
+
+    loop: Rank
+    beside: list[Name] = Field(default_factory=list)
+
+
+class PhaseSpec(Record):
+    """One loop nest. Einsums stand in the order in which each unit takes them in an epoch."""
+
+    loops: list[Rank]
+    einsums: dict[Name, BindingSpec]
+    storage: dict[Name, StorageSpec] = Field(default_factory=dict)
+    serial: SerialSpec | None = None
+
+
+class MappingSpec(Record):
+    """A mapping file.
+
+    partition: root rank -> part -> size, outermost first: a number, `rest`, UNIT.DIMENSION or
+    fit(LEVEL).
+    """
+
+    mapping: Name
+    description: str = ""
+    source: Text
+    arch: Text
+    cascade: Text
+    partition: dict[Rank, dict[Rank, Size]] = Field(default_factory=dict)
+    phases: dict[Name, PhaseSpec]
+
+
+RECORDS: dict[str, type[Record]] = {
+    "cascade": CascadeSpec,
+    "arch": ArchSpec,
+    "workload": WorkloadSpec,
+    "mapping": MappingSpec,
+}

@@ -1,0 +1,25 @@
+"""Rank shapes of a run: a model file and a sequence length."""
+
+from __future__ import annotations
+
+from accelsim.errors import AccelsimError
+from accelsim.spec import Document
+from accelsim.spec.records import MAX_SHAPE, WorkloadSpec
+
+
+def shapes(document: Document[WorkloadSpec], seq_len: int | None) -> dict[str, int]:
+    """Shape of every rank that the workload gives, `seq_len` put in. Raises AccelsimError."""
+    spec = document.spec
+    if seq_len is not None and not 1 <= seq_len <= MAX_SHAPE:
+        raise AccelsimError(f"--seq-len: expected a number from 1 to 2^62, got {seq_len}")
+    open_ranks = [rank for rank, shape in spec.ranks.items() if shape == "seq_len"]
+    if open_ranks and seq_len is None:
+        message = f"{spec.workload} leaves {', '.join(open_ranks)} to the sequence length"
+        raise AccelsimError(f"{message}: give --seq-len N")
+    if seq_len is not None and not open_ranks:
+        message = f"{spec.workload} fixes every rank; --seq-len {seq_len} would have no effect"
+        raise AccelsimError(message)
+    return {
+        rank: (seq_len if isinstance(shape, str) and seq_len is not None else int(shape))
+        for rank, shape in spec.ranks.items()
+    }
