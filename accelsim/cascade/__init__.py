@@ -1,0 +1,6 @@
+"""What is computed: cascades of Einsums, their meaning, their text."""
+
+from accelsim.cascade.build import build, cascade_from_text
+from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor
+
+__all__ = ["Access", "Cascade", "Einsum", "Tensor", "build", "cascade_from_text"]

@@ -1,0 +1,381 @@
+"""A cascade file to a Cascade: names, ranks, single writer, order, recurrences. Rejects all else."""
+
+from __future__ import annotations
+
+import re
+import networkx as nx
+
+from accelsim.cascade.nodes import (
+    Access,
+    At,
+    Cascade,
+    Coordinate,
+    Einsum,
+    End,
+    Tensor,
+    iteration_variables,
+)
+from accelsim.cascade.parse import parse_statement
+from accelsim.errors import Fault, Position, SpecError, nearest
+from accelsim.spec import Document, load_text
+from accelsim.spec.records import CascadeSpec
+
+_VARIABLE = re.compile(r"[a-z][a-z0-9]*")
+
+
+def cascade_from_text(text: str, name: str = "<text>") -> Cascade:
+    """The cascade that a YAML text states. Raises SpecError."""
+    return build(load_text(text, "cascade", name))
+
+
+def build(document: Document[CascadeSpec]) -> Cascade:
+    """The cascade that a file states. Raises SpecError with all faults found."""
+    builder = _Builder(document)
+    for stage in (
+        builder.check_ranks,
+        builder.read_tensors,
+        builder.read_einsums,
+        builder.check_accesses,
+        builder.check_order,
+        builder.check_predicates,
+        builder.check_recurrences,
+    ):
+        stage()
+        if builder.faults:
+            raise SpecError(builder.faults)
+    return builder.cascade()
+
+
+class _Builder:
+    """Stages, each of which may rely on those before having found no fault."""
+
+    def __init__(self, document: Document[CascadeSpec]) -> None:
+        self.spec = document.spec
+        self.source = document.source
+        self.faults: list[Fault] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.einsums: list[Einsum] = []
+        self.rank_of: dict[str, str] = {}
+        self.iterative: dict[str, str] = {}
+
+    def cascade(self) -> Cascade:
+        ranks = {rank: None for rank in self.iterative.values()}
+        used: dict[str, str] = {}
+        for einsum in self.einsums:
+            for variable in iteration_variables(einsum):
+                used.setdefault(variable, self.rank_of[variable])
+        return Cascade(
+            name=self.spec.cascade,
+            source=self.spec.source,
+            description=self.spec.description,
+            ranks=tuple(self.spec.ranks),
+            partitions=tuple((root, tuple(p)) for root, p in self.spec.partitions.items()),
+            variables=tuple(used.items()),
+            tensors=tuple(self.tensors.values()),
+            iterative=tuple(ranks),
+            outputs=tuple(self.spec.outputs),
+            einsums=tuple(self.einsums),
+        )
+
+    # Declarations -----------------------------------------------------------------------------
+
+    def check_ranks(self) -> None:
+        seen = set(self.spec.ranks)
+        for root, parts in self.spec.partitions.items():
+            if root not in self.spec.ranks:
+                help = nearest(root, self.spec.ranks)
+                self._at(("partitions", root), f"{root} is no declared rank", help, key=True)
+            if len(parts) < 2:
+                self._at(("partitions", root), f"{root} is cut into at least two parts", key=True)
+            for index, part in enumerate(parts):
+                if part in seen:
+                    message = f"{part} is the name of another rank or part"
+                    self._at(("partitions", root, index), message)
+                seen.add(part)
+        known = self._indexable()
+        self.rank_of = {rank.lower(): rank for rank in known}
+        for variable, rank in self.spec.variables.items():
+            at = ("variables", variable)
+            if _VARIABLE.fullmatch(variable) is None:
+                self._at(at, f"{variable}: a rank variable is lower-case", key=True)
+            elif variable in self.rank_of:
+                message = f"{variable} already ranges over {self.rank_of[variable]}"
+                self._at(at, message, key=True)
+            elif rank not in known:
+                self._at(at, f"{rank} is no rank that tensors can have", nearest(rank, known))
+            else:
+                self.rank_of[variable] = rank
+
+    def _indexable(self) -> list[str]:
+        """Ranks that tensors may have: parts, and the roots that are not cut, and roots too."""
+        parts = [part for parts in self.spec.partitions.values() for part in parts]
+        return [*self.spec.ranks, *parts]
+
+    def read_tensors(self) -> None:
+        known = self._indexable()
+        for name, ranks in self.spec.tensors.items():
+            for index, rank in enumerate(ranks):
+                if rank not in known:
+                    message = f"{name} has unknown rank {rank}"
+                    self._at(("tensors", name, index), message, nearest(rank, known))
+                elif rank in self.spec.partitions:
+                    parts = ", ".join(self.spec.partitions[rank])
+                    message = f"{name}: {rank} is cut; give {name} its parts {parts}"
+                    self._at(("tensors", name, index), message)
+            initial = self.spec.initial.get(name)
+            position = self.source.position(("tensors", name))
+            self.tensors[name] = Tensor(name, tuple(ranks), initial, position)
+        for name in self.spec.initial:
+            if name not in self.tensors:
+                message = f"initial value for unknown tensor {name}"
+                self._at(("initial", name), message, nearest(name, self.tensors), key=True)
+
+    def read_einsums(self) -> None:
+        for number, line in enumerate(self.spec.einsums.split("\n")):
+            text = line.split("#", 1)[0].rstrip()
+            if not text.strip():
+                continue
+            offset = len(text) - len(text.lstrip())
+
+            def place(column: int, number: int = number, offset: int = offset) -> Position:
+                return self.source.block_position(("einsums",), number, column + offset)
+
+            excerpt = self.source.line(place(0).line)
+            found = parse_statement(text.strip(), place, excerpt)
+            if isinstance(found, Fault):
+                self.faults.append(found)
+            else:
+                self.einsums.append(found)
+        if not self.einsums and not self.faults:
+            self._at(("einsums",), "expected at least one Einsum")
+
+    # Accesses ---------------------------------------------------------------------------------
+
+    def check_accesses(self) -> None:
+        for einsum in self.einsums:
+            for access in (einsum.output, *einsum.inputs):
+                self._check_access(einsum, access)
+        if self.faults:
+            return
+        writers: dict[str, Einsum] = {}
+        for einsum in self.einsums:
+            if einsum.name in writers:
+                first = writers[einsum.name].position
+                line = f"line {first.line}" if first else "an earlier line"
+                message = f"{einsum.name} is written twice; the first time in {line}"
+                self._in(einsum.output, message, len(einsum.name))
+            writers.setdefault(einsum.name, einsum)
+            self._check_output(einsum)
+        for index, name in enumerate(self.spec.outputs):
+            if name not in writers:
+                message = f"output {name} is written by no Einsum"
+                self._at(("outputs", index), message, nearest(name, writers))
+        read = {
+            access.tensor for e in self.einsums for access in e.inputs if e.name != access.tensor
+        }
+        for name in self.tensors:
+            if name not in read and name not in writers:
+                self._at(("tensors", name), f"tensor {name} is used by no Einsum", key=True)
+        for einsum in self.einsums:
+            if einsum.name not in read and einsum.name not in self.spec.outputs:
+                message = f"{einsum.name} is read by no Einsum and is no output"
+                self._in(einsum.output, message, len(einsum.name))
+        for name, tensor in self.tensors.items():
+            if tensor.initial is not None and name not in self.iterative and not self.faults:
+                message = f"{name} has an initial value but is not defined by a recurrence"
+                self._at(("initial", name), message, key=True)
+
+    def _check_access(self, einsum: Einsum, access: Access) -> None:
+        tensor = self.tensors.get(access.tensor)
+        if tensor is None:
+            message = f"unknown tensor {access.tensor}"
+            self._in(access, message, len(access.tensor), nearest(access.tensor, self.tensors))
+            return
+        shown = f"[{', '.join(tensor.ranks)}]"
+        line = tensor.position.line if tensor.position else 0
+        declared = f"{tensor.name} is declared at line {line}: {tensor.name}: {shown}"
+        if len(access.indices) != len(tensor.ranks):
+            ranks = _count(len(tensor.ranks), "rank")
+            coordinates = _count(len(access.indices), "coordinate")
+            names = f" ({', '.join(tensor.ranks)})" if tensor.ranks else ""
+            message = f"{tensor.name} has {ranks}{names} but is indexed by {coordinates}"
+            self._in(access, message, self._width(access), (declared,))
+            return
+        for index, rank in zip(access.indices, tensor.ranks, strict=True):
+            match index:
+                case At(variable=variable):
+                    over = self.rank_of.get(variable)
+                    if over is None:
+                        message = f"unknown rank variable {variable!r} in {tensor.name}"
+                        help = (*nearest(variable, self.rank_of), declared)
+                        self._in(access, message, self._width(access), help)
+                    elif over != rank:
+                        message = (
+                            f"{variable} ranges over {over}, but {tensor.name} has {rank} there"
+                        )
+                        self._in(access, message, self._width(access), (declared,))
+                case End(rank=end):
+                    if end != rank:
+                        message = f"{end} is not the rank that {tensor.name} has there, {rank}"
+                        self._in(access, message, self._width(access), (declared,))
+                case Coordinate():
+                    pass
+
+    def _check_output(self, einsum: Einsum) -> None:
+        """Output indices are distinct variables; `v+1`, or `v` with an initial value, recurs."""
+        tensor = self.tensors[einsum.name]
+        variables = [i.variable for i in einsum.output.indices if isinstance(i, At)]
+        if len(variables) < len(einsum.output.indices) or len(set(variables)) < len(variables):
+            message = f"{einsum.name} is defined at each point: its indices are distinct variables"
+            self._in(einsum.output, message, self._width(einsum.output))
+            return
+        for index, rank in zip(einsum.output.indices, tensor.ranks, strict=True):
+            assert isinstance(index, At)
+            if index.offset == 0:
+                continue
+            shown = f"{index.variable}{index.offset:+d}"
+            if index.offset != 1:
+                message = f"{einsum.name} is written at {shown}; a recurrence writes at v+1"
+                self._in(einsum.output, message, self._width(einsum.output))
+            elif tensor.initial is None:
+                message = f"{einsum.name} is written at {shown} but has no initial value"
+                help = (f"add it: initial: {{{einsum.name}: ...}}",)
+                self._in(einsum.output, message, self._width(einsum.output), help)
+            elif einsum.name in self.iterative:
+                message = f"{einsum.name} recurs along {self.iterative[einsum.name]} and {rank}"
+                self._in(einsum.output, message, self._width(einsum.output))
+            else:
+                self.iterative[einsum.name] = rank
+        if tensor.initial is not None and einsum.name not in self.iterative:
+            # Written at v and read at v+1: a recurrence that runs down its rank.
+            for position, rank in enumerate(tensor.ranks):
+                for other in self.einsums:
+                    for access in other.inputs:
+                        read = access.indices[position] if access.tensor == tensor.name else None
+                        if isinstance(read, At) and read.offset == 1:
+                            self.iterative[einsum.name] = rank
+
+    # Order ------------------------------------------------------------------------------------
+
+    def check_order(self) -> None:
+        """Definition before use, but for values carried from an earlier iteration."""
+        written = {einsum.name: number for number, einsum in enumerate(self.einsums)}
+        for number, einsum in enumerate(self.einsums):
+            for access in einsum.inputs:
+                tensor = self.tensors[access.tensor]
+                maker = written.get(tensor.name)
+                rank = self.iterative.get(tensor.name)
+                for index, own in zip(access.indices, tensor.ranks, strict=True):
+                    if isinstance(index, End) and own != rank:
+                        message = f"{tensor.name} is not iterative in {own}: it has no end {own}"
+                        self._in(access, message, self._width(access))
+                if maker is None or maker < number:
+                    continue
+                if rank is not None and self._distance(einsum, access) > 0:
+                    continue
+                name = "itself" if maker == number else tensor.name
+                message = f"{einsum.name} uses {name} before it is defined"
+                self._in(access, message, self._width(access))
+
+    def _distance(self, consumer: Einsum, access: Access) -> int:
+        """Iterations of the recurrence between the write and this read; 0 when the same or none."""
+        rank = self.iterative[access.tensor]
+        maker = next(e for e in self.einsums if e.name == access.tensor)
+        position = self.tensors[access.tensor].ranks.index(rank)
+        wrote, read = maker.output.indices[position], access.indices[position]
+        if not isinstance(wrote, At) or not isinstance(read, At):
+            return 0
+        step = wrote.offset - read.offset
+        return step if wrote.offset else -step
+
+    def check_recurrences(self) -> None:
+        """Each cyclic group of Einsums advances along one rank, and none needs its own end."""
+        graph = nx.DiGraph()
+        writers = {einsum.name: einsum for einsum in self.einsums}
+        graph.add_nodes_from(writers)
+        for einsum in self.einsums:
+            for access in einsum.inputs:
+                if access.tensor in writers:
+                    graph.add_edge(access.tensor, einsum.name)
+        for group in nx.strongly_connected_components(graph):
+            cyclic = len(group) > 1 or any(graph.has_edge(n, n) for n in group)
+            if not cyclic:
+                continue
+            ranks = {self.iterative[name] for name in group if name in self.iterative}
+            for einsum in (e for e in self.einsums if e.name in group):
+                for access in einsum.inputs:
+                    if access.tensor not in group:
+                        continue
+                    if any(isinstance(index, End) for index in access.indices):
+                        message = f"{einsum.name} needs the end of {access.tensor}, which needs it"
+                        self._in(access, message, self._width(access))
+                    elif access.tensor in self.iterative and self._distance(einsum, access) < 0:
+                        message = f"{einsum.name} reads {access.tensor} ahead of its recurrence"
+                        self._in(access, message, self._width(access))
+                    elif len(ranks) != 1 and not self.faults:
+                        message = (
+                            f"{einsum.name} and {access.tensor} need each other along "
+                            f"{' and '.join(sorted(ranks)) or 'no iterative rank'}"
+                        )
+                        self._in(access, message, self._width(access))
+                if einsum.name in group and len(ranks) == 1 and not self.faults:
+                    rank = next(iter(ranks))
+                    over = {self.rank_of[v] for v in iteration_variables(einsum)}
+                    outputs = {
+                        self.rank_of[i.variable] for i in einsum.output.indices if isinstance(i, At)
+                    }
+                    if rank in over and rank not in outputs:
+                        message = f"{einsum.name} reduces {rank} inside the recurrence along it"
+                        self._in(einsum.output, message, len(einsum.name))
+
+    # Predicates -------------------------------------------------------------------------------
+
+    def check_predicates(self) -> None:
+        known_ranks = self._indexable()
+        for einsum in self.einsums:
+            variables = iteration_variables(einsum)
+            for comparison in einsum.predicate:
+                terms = (*comparison.left, *comparison.right)
+                for term in terms:
+                    if term.variable is not None and term.variable not in variables:
+                        message = f"{term.variable!r} is no rank variable of {einsum.name}"
+                        help = nearest(term.variable, variables)
+                        self._in(einsum.output, f"predicate: {message}", len(einsum.name), help)
+                    if term.shape is not None and term.shape not in known_ranks:
+                        message = f"predicate: {term.shape} is no rank"
+                        help = nearest(term.shape, known_ranks)
+                        self._in(einsum.output, message, len(einsum.name), help)
+                if not any(term.variable for term in terms):
+                    message = "predicate: a comparison without rank variables has no effect"
+                    self._in(einsum.output, message, len(einsum.name))
+                elif comparison.left == comparison.right:
+                    message = "predicate: both sides are the same; the comparison has no effect"
+                    self._in(einsum.output, message, len(einsum.name))
+
+    # Faults -----------------------------------------------------------------------------------
+
+    def _at(
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        help: tuple[str, ...] = (),
+        *,
+        key: bool = False,
+    ) -> None:
+        self.faults.append(self.source.fault(path, message, help=help, key=key))
+
+    def _in(self, access: Access, message: str, width: int, help: tuple[str, ...] = ()) -> None:
+        place = access.position
+        assert place is not None  # the parser gives every access one
+        self.faults.append(Fault(message, place, self.source.line(place.line), width, help))
+
+    def _width(self, access: Access) -> int:
+        """Length of the access as written: to the `]` that closes it."""
+        assert access.position is not None
+        line = self.source.line(access.position.line)
+        start = access.position.column - 1
+        return max(1, line.find("]", start) + 1 - start)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,213 @@
+"""The command line: arguments in, verbs called, tables or JSON out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from accelsim import spec
+from accelsim.errors import AccelsimError
+
+app = typer.Typer(
+    help="Attention algorithms as cascades of Einsums, simulated on machines written in YAML.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+KINDS = {
+    "cascades": "cascade",
+    "archs": "arch",
+    "mappings": "mapping",
+    "workloads": "workload",
+}
+
+
+def main() -> None:
+    """Entry of the console script: errors of the user end with their message and status 1."""
+    try:
+        app()
+    except AccelsimError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="cascades, archs, mappings or workloads")] = "",
+    as_json: Json = False,
+) -> None:
+    """List what is shipped.
+
+    Examples:
+
+      accelsim list
+
+      accelsim list mappings --json
+    """
+    from accelsim.errors import Fault, nearest
+    from accelsim.report.tables import rows_table
+
+    if kind and kind not in KINDS:
+        raise AccelsimError(Fault(f"no kind {kind!r} to list", help=nearest(kind, KINDS)))
+    kinds = {kind: KINDS[kind]} if kind else KINDS
+    found: dict[str, list[dict[str, Any]]] = {}
+    for plural, one in kinds.items():
+        found[plural] = []
+        for name in spec.names(one):
+            record = spec.load(name, one).spec
+            row = {"name": name, "description": record.description, "source": record.source}
+            found[plural].append(row)
+    if as_json:
+        _print_json(found)
+        return
+    for plural, rows in found.items():
+        Console().print(rows_table(plural, rows))
+
+
+@app.command()
+def check(
+    files: Annotated[list[str], typer.Argument(help="YAML files of any kind")],
+    as_json: Json = False,
+) -> None:
+    """Check files; every fault with its place. Status 1 when there is one.
+
+    Examples:
+
+      accelsim check my_cascade.yaml my_arch.yaml
+
+      accelsim check archs/mappings/*.yaml --json
+    """
+    from accelsim import verbs
+
+    rows: list[dict[str, Any]] = []
+    for name in files:
+        try:
+            rows.append({"file": name, "ok": True, "is": verbs.check(name), "faults": []})
+        except AccelsimError as error:
+            faults = [fault.render() for fault in error.faults]
+            rows.append({"file": name, "ok": False, "is": None, "faults": faults})
+    if as_json:
+        _print_json(rows)
+    else:
+        for row in rows:
+            print(f"{row['file']}: {row['is']}: ok" if row["ok"] else "\n".join(row["faults"]))
+    if not all(row["ok"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def analyze(
+    cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
+    model: Annotated[str | None, typer.Option(help="workload for numbers beside formulas")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="sequence length of the workload")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="print the cascade as LaTeX")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is true of a cascade on any machine: passes, footprints, operation counts.
+
+    Examples:
+
+      accelsim analyze attention_1pass
+
+      accelsim analyze attention_3pass --model bert --seq-len 16384 --json
+    """
+    from accelsim import analysis, verbs, workload
+    from accelsim.cascade import latex as as_latex
+    from accelsim.cascade import show
+
+    built = verbs.load_cascade(cascade)
+    shapes = None
+    if model is not None:
+        shapes = workload.shapes(spec.load(model, "workload"), seq_len)
+    elif seq_len is not None:
+        raise AccelsimError("--seq-len needs --model: it is the sequence length of a workload")
+    if latex:
+        print(as_latex(built))
+        return
+    found = analysis.analyze(built, shapes).as_json()
+    if as_json:
+        _print_json(found)
+        return
+    print(show(built))
+    _print_analysis(found)
+
+
+def _print_analysis(found: dict[str, Any]) -> None:
+    from accelsim.report.tables import rows_table
+
+    console = Console()
+    rows = [
+        {"rank": rank, "passes": n, "sweeps": found["sweeps"].get(rank, "")}
+        for rank, n in found["passes"].items()
+    ]
+    console.print(rows_table("passes", rows))
+    for title in ("op_counts", "footprints", "alternatives"):
+        console.print(f"{title}:")
+        console.print_json(json.dumps(found[title]))
+
+
+@app.command()
+def run(
+    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
+    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
+    engine: Annotated[str, typer.Option(help="compiled or reference")] = "compiled",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),
+    ] = None,
+    timeline: Annotated[Path | None, typer.Option(help="write a Perfetto timeline here")] = None,
+    timeline_tasks: Annotated[int, typer.Option(help="tasks shown in the timeline")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Simulate a cascade on a machine, event by event.
+
+    Examples:
+
+      accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 16384
+
+      accelsim run --mapping fusemax__attention_1pass --model xlm --seq-len 1024 --json
+
+      accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 4096
+      --set arch.levels.global_buffer.capacity="8 MiB" --timeline out.json
+    """
+    from accelsim import verbs
+    from accelsim.report.tables import result_table
+    from accelsim.report.timeline import write
+
+    if timeline_tasks < 1:
+        raise AccelsimError(f"--timeline-tasks: expected at least 1, got {timeline_tasks}")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as bar:
+        shown = bar.add_task("simulating", total=1.0)
+        made = verbs.simulate(
+            mapping,
+            model,
+            seq_len,
+            engine_name=engine,
+            settings=settings or (),
+            record=timeline_tasks if timeline else 0,
+            progress=lambda share: bar.update(shown, completed=share),
+        )
+    if as_json:
+        print(made.result.to_json())
+    else:
+        Console().print(result_table(made.result))
+    if timeline is not None:
+        count = write(made.program, made.execution, timeline)
+        message = f"timeline of the first {count:,} of {made.result.tasks:,} tasks: {timeline}"
+        print(message, file=sys.stderr)

@@ -1,0 +1,81 @@
+"""Results and analyses as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from accelsim.results import Result
+from accelsim.units import show_bytes
+
+
+def show_seconds(seconds: float) -> str:
+    """A time with the prefix that keeps it at or above one."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= factor:
+            return f"{seconds / factor:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"
+
+
+def show_energy(picojoules: float) -> str:
+    """An energy with the prefix that keeps it at or above one."""
+    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
+        if picojoules >= factor:
+            return f"{picojoules / factor:.4g} {unit}"
+    return f"{picojoules:.4g} pJ"
+
+
+def result_table(result: Result) -> RenderableType:
+    """The result of a run."""
+    head = Table(title=result.name, show_header=False, title_justify="left")
+    head.add_row("time", f"{show_seconds(result.seconds)}  ({result.cycles:,} cycles)")
+    bound = result.bounds["cycles"]
+    share = bound / result.cycles if result.cycles else 0.0
+    head.add_row(
+        "lower bound", f"{bound:,.0f} cycles ({share:.1%} of the time), {result.bounds['by']}"
+    )
+    head.add_row("bottleneck", result.bottleneck)
+    head.add_row(
+        "energy", f"{show_energy(result.energy_pj)}  (register file of one element per unit)"
+    )
+    head.add_row("", f"{show_energy(result.energy_all_registers_pj)}  (all register files)")
+    head.add_row("tasks", f"{result.tasks:,} on engine {result.engine}")
+
+    units = Table(title="servers: share of the time", title_justify="left")
+    for column in ("", "busy", "wait: data", "slot", "bandwidth", "order", "at the end"):
+        units.add_column(column, justify="left" if not column else "right")
+    total = max(result.ticks / result.ticks_per_cycle, 1e-30)
+    for name, busy in result.busy_cycles.items():
+        waits = result.wait_cycles[name]
+        shares = [busy, *(waits[c] for c in ("data", "slot", "bandwidth", "order"))]
+        row = [f"{share / total:.2%}" for share in (*shares, result.tail_cycles[name])]
+        units.add_row(name, *row)
+
+    traffic = Table(title="traffic and room", title_justify="left")
+    for column in ("level", "read", "written", "reserved", "of", "energy"):
+        traffic.add_column(column, justify="left" if column == "level" else "right")
+    for level, moved in result.traffic_bytes.items():
+        room = result.buffers.get(level)
+        traffic.add_row(
+            level,
+            show_bytes(moved["read"]),
+            show_bytes(moved["write"]),
+            show_bytes(room["reserved_bytes"]) if room else "",
+            show_bytes(room["capacity_bytes"]) if room else "",
+            show_energy(result.energy_by_part_pj[level]),
+        )
+    notes = [Text(f"note: {note}") for note in result.notes]
+    return Group(head, units, traffic, *notes)
+
+
+def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
+    """Like records as a table; columns from the first."""
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    return table

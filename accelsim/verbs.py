@@ -1,0 +1,159 @@
+"""The public verbs: names and files in, records out. Raise AccelsimError, print nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
+from accelsim.errors import AccelsimError, Fault, SpecError
+from accelsim.results import Execution, Result
+from accelsim.results.measure import measure
+from accelsim.spec.load import Override
+
+SETTABLE = ("arch", "mapping", "workload")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `simulate` made: the result, and what it came from."""
+
+    result: Result
+    program: program.Program
+    execution: Execution
+
+
+def load_cascade(name: str, beside: Path | None = None) -> cascade.Cascade:
+    """A shipped cascade, or one of your own in a .yaml file."""
+    return cascade.build(_document(name, "cascade", (), beside))
+
+
+def simulate(
+    mapping_name: str,
+    model: str,
+    seq_len: int | None = None,
+    *,
+    engine_name: str = "compiled",
+    settings: Sequence[str] = (),
+    record: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Run:
+    """Run a mapping's cascade on its machine.
+
+    mapping_name, model: shipped names or .yaml files. seq_len: length of the sequence.
+    settings: `arch.PATH=VALUE`, `mapping.PATH=VALUE`, `workload.PATH=VALUE`, over the files.
+    record: task instances kept per phase, for a timeline. progress: called with the share done.
+    """
+    overrides = _overrides(settings)
+    mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
+    folder = Path(mapping_doc.source.name).parent
+    arch_doc = _document(mapping_doc.spec.arch, "arch", overrides["arch"], folder)
+    cascade_doc = _document(mapping_doc.spec.cascade, "cascade", (), folder)
+    workload_doc = _document(model, "workload", overrides["workload"])
+    machine = arch.build(arch_doc)
+    built = cascade.build(cascade_doc)
+    shapes = workload.shapes(workload_doc, seq_len)
+    mapped = mapping.build(mapping_doc, built, machine, shapes)
+    lowered = program.lower(mapped)
+    execution = engine.run(lowered, engine_name, record=record, progress=progress)
+    inputs: dict[str, Any] = {
+        kind: {"name": getattr(doc.spec, kind), "sha256": _content_hash(doc)}
+        for kind, doc in (
+            ("mapping", mapping_doc),
+            ("arch", arch_doc),
+            ("cascade", cascade_doc),
+            ("workload", workload_doc),
+        )
+    }
+    inputs["seq_len"] = seq_len
+    inputs["settings"] = list(settings)
+    inputs["versions"] = {"accelsim": _version(), "python": platform.python_version()}
+    result = measure(
+        lowered, machine, execution, bounds=_bounds(built, machine, shapes), inputs=inputs
+    )
+    return Run(result, lowered, execution)
+
+
+def check(path: str) -> str:
+    """Check one file of any kind; returns what it is. A mapping is checked with what it names.
+
+    Raises AccelsimError with all faults.
+    """
+    value, source = spec.read_file(Path(path))
+    kind = spec.kind_of(value, source)
+    document = spec.validate(value, source, kind)
+    name = getattr(document.spec, kind)
+    match kind:
+        case "cascade":
+            cascade.build(document)
+        case "arch":
+            arch.build(document)
+        case "mapping":
+            folder = Path(path).parent
+            machine = arch.build(_document(document.spec.arch, "arch", (), folder))
+            built = cascade.build(_document(document.spec.cascade, "cascade", (), folder))
+            program.lower(mapping.build(document, built, machine, _probe_shapes(built)))
+    return f"{kind} {name}"
+
+
+def _probe_shapes(built: cascade.Cascade) -> dict[str, int]:
+    """Shapes on which a mapping is checked when no workload is given."""
+    return dict.fromkeys(built.ranks, 1024) | dict.fromkeys(("E", "F"), 64)
+
+
+def _document(
+    name: str, kind: str, overrides: Sequence[Override], beside: Path | None = None
+) -> spec.Document[Any]:
+    path = spec.find(name, kind, beside)
+    value, source = spec.read_file(path)
+    return spec.validate(value, source, kind, overrides)
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, list[Override]]:
+    out: dict[str, list[Override]] = {kind: [] for kind in SETTABLE}
+    faults: list[Fault] = []
+    for setting in settings:
+        try:
+            kind, path, value = spec.override(setting, SETTABLE)
+            out[kind].append((path, value))
+        except SpecError as error:
+            faults += error.faults
+    if faults:
+        raise AccelsimError(faults)
+    return out
+
+
+def _content_hash(document: spec.Document[Any]) -> str:
+    return hashlib.sha256(document.spec.model_dump_json().encode()).hexdigest()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("accelsim")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _bounds(
+    built: cascade.Cascade, machine: arch.Machine, shapes: dict[str, int]
+) -> dict[str, Any]:
+    """What no mapping can beat on this machine: bytes and cycles, with the reason."""
+    rates = analysis.MachineRates(
+        word_bytes=machine.word_bytes,
+        dram_bytes_per_cycle=machine.outermost.bandwidth or Fraction(0),
+        units={
+            unit.name: (
+                unit.instances,
+                {op.name: Fraction(op.cycles) for op in unit.operations},
+            )
+            for unit in machine.units
+        },
+    )
+    return analysis.bounds(built, shapes, rates).as_json()
