@@ -1,0 +1,1 @@
+"""What is true for every mapping: passes, footprints, operation counts, bounds."""

@@ -1,8 +1,9 @@
-"""A cascade file to a Cascade: names, ranks, single writer, order, recurrences. Rejects all else."""
+"""A cascade file to a Cascade: names, ranks, single writer, order, recurrences."""
 
 from __future__ import annotations
 
 import re
+
 import networkx as nx
 
 from accelsim.cascade.nodes import (

@@ -54,7 +54,7 @@ class _Token:
     column: int
 
 
-class _SyntaxFault(Exception):
+class _StatementError(Exception):
     def __init__(self, message: str, column: int, width: int, help: tuple[str, ...]) -> None:
         super().__init__(message)
         self.message, self.column, self.width, self.help = message, column, width, help
@@ -69,7 +69,7 @@ def parse_statement(
     """
     try:
         return _Parser(text, place).einsum()
-    except _SyntaxFault as fault:
+    except _StatementError as fault:
         position = place(fault.column)
         return Fault(fault.message, position, excerpt or text, fault.width, fault.help)
 
@@ -82,7 +82,7 @@ class _Parser:
         self.next = 0
         if len(text) > MAX_LENGTH:
             message = f"a statement of {len(text):,} characters; at most {MAX_LENGTH:,} are read"
-            raise _SyntaxFault(message, 0, 1, ())
+            raise _StatementError(message, 0, 1, ())
         self.tokens = self._scan()
 
     def einsum(self) -> Einsum:
@@ -249,7 +249,7 @@ class _Parser:
                 while end < len(self.text) and self.text[end] == self.text[column]:
                     end += 1
                 message = f"unknown operator {self.text[column:end]!r}"
-                raise _SyntaxFault(message, column, end - column, ())
+                raise _StatementError(message, column, end - column, ())
             tokens.append(_Token(str(match.lastgroup), match.group(), column))
             column = match.end()
         tokens.append(_Token("end", "", len(self.text.rstrip())))
@@ -296,4 +296,4 @@ class _Parser:
         self._fail(f"expected `{closing}` or `,`, got {token.text!r}", token)
 
     def _fail(self, message: str, token: _Token, help: tuple[str, ...] = ()) -> NoReturn:
-        raise _SyntaxFault(message, token.column, max(1, len(token.text)), help)
+        raise _StatementError(message, token.column, max(1, len(token.text)), help)

@@ -44,7 +44,9 @@ def tiles(phase: Phase) -> Iterator[Tile]:
     loops = phase.loops
     count = [-1] * len(loops)
 
-    def descend(outer: tuple[int, ...], lows: tuple[int, ...], highs: tuple[int, ...]) -> Iterator[Tile]:
+    def descend(
+        outer: tuple[int, ...], lows: tuple[int, ...], highs: tuple[int, ...]
+    ) -> Iterator[Tile]:
         level = len(outer)
         if level == len(loops):
             yield Tile(

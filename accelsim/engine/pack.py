@@ -1,0 +1,120 @@
+"""A phase as flat int64 arrays, one row per task and per edge, for the compiled engines.
+
+Tokens: each edge has a ring of `mask + 1` counts of its loop, each with one place per combination
+of coordinates in its matched loops. A place holds the end of the latest producer instance plus the
+latency, and the count for which it was written (its tag): a reader whose count does not match finds
+no producer. Counts run on and nothing is ever cleared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.program import CAUSES, ROOT, Affine, Edge, Phase
+
+Int = npt.NDArray[np.int64]
+NEVER = np.int64(-(1 << 62))
+
+# Columns of a task row.
+SERVER, OCCUPANCY, LAG, GUARDED, FIRST, LAST, NOT_FIRST, NOT_LAST = range(8)
+IN_FROM, IN_TO, OUT_FROM, OUT_TO = range(8, 12)
+TASK_COLUMNS = 12
+# Columns of an edge row; then (column of a coordinate in a tile row, stride) per matched loop.
+BASE, LOOP, SHIFT, MASK, SIZE, CAUSE, RESET, MATCHED = range(8)
+EDGE_COLUMNS = 8
+# SHIFT is the distance on the reader's side and the latency on the writer's.
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Arrays of one phase with T tasks, E edges, L loops.
+
+    tasks [T, 12]. reads [E, 8+2L] by consumer, writes by producer. tokens [places, 2]: value, tag.
+    A tile row: counts [0..L-1], 0, coordinates [L+1..2L], steps into the run [2L+1..3L], bits of
+    loops at their first and at their last coordinate. lower, upper [L, 2+L]:
+    constant, coefficients, and trips of the loop.
+    """
+
+    tasks: Int
+    reads: Int
+    writes: Int
+    tokens: Int
+    lower: Int
+    upper: Int
+    deepest: int
+
+
+def pack(phase: Phase) -> Packed:
+    """Flat arrays of a phase, with fresh tokens."""
+    depth = len(phase.loops)
+    deepest = max((task.lag for task in phase.tasks), default=0)
+    tasks = np.zeros((len(phase.tasks), TASK_COLUMNS), np.int64)
+    for t, task in enumerate(phase.tasks):
+        guard = task.guard
+        masks = [_bits(x) for x in (guard.first, guard.last, guard.not_first, guard.not_last)]
+        tasks[t, : NOT_LAST + 1] = (task.server, task.occupancy, task.lag, any(masks), *masks)
+    # An edge within a server without latency never holds its consumer up: order does.
+    kept = [
+        edge
+        for edge in phase.edges
+        if edge.latency or phase.tasks[edge.producer].server != phase.tasks[edge.consumer].server
+    ]
+    reads: list[list[int]] = []
+    writes: list[list[int]] = []
+    places = 0
+    for edge in kept:
+        row, size = _row(phase, edge, places, deepest, depth)
+        reads.append([*row[:SHIFT], edge.distance, *row[SHIFT + 1 :]])
+        writes.append([*row[:SHIFT], edge.latency, *row[SHIFT + 1 :]])
+        places += size
+    by_consumer = sorted(range(len(kept)), key=lambda i: (kept[i].consumer, i))
+    by_producer = sorted(range(len(kept)), key=lambda i: (kept[i].producer, i))
+    for columns, ends in (
+        ((IN_FROM, IN_TO), [kept[i].consumer for i in by_consumer]),
+        ((OUT_FROM, OUT_TO), [kept[i].producer for i in by_producer]),
+    ):
+        tasks[:, columns[0]] = np.searchsorted(ends, range(len(phase.tasks)), "left")
+        tasks[:, columns[1]] = np.searchsorted(ends, range(len(phase.tasks)), "right")
+    tokens = np.full((max(1, places), 2), NEVER, np.int64)
+    width = EDGE_COLUMNS + 2 * depth
+    return Packed(
+        tasks=tasks,
+        reads=np.array([reads[i] for i in by_consumer], np.int64).reshape(-1, width),
+        writes=np.array([writes[i] for i in by_producer], np.int64).reshape(-1, width),
+        tokens=tokens,
+        lower=np.array([_affine(x.lower, 0, x.trips, depth) for x in phase.loops], np.int64),
+        upper=np.array([_affine(x.upper, x.trips, x.trips, depth) for x in phase.loops], np.int64),
+        deepest=deepest,
+    )
+
+
+def _row(phase: Phase, edge: Edge, base: int, deepest: int, depth: int) -> tuple[list[int], int]:
+    """An edge row with SHIFT left open, and how many places its ring takes.
+
+    A producer may be ahead of the reader by as many tiles as stages are deep.
+    """
+    ring = 1 << (edge.distance + deepest + 1).bit_length()
+    size = 1
+    pairs: list[int] = []
+    for loop in edge.matched:
+        pairs += [depth + 1 + loop, size]
+        size *= phase.loops[loop].trips
+    loop = depth if edge.loop == ROOT else edge.loop
+    reset = edge.distance if edge.reset and edge.loop != ROOT else 0
+    row = [base, loop, 0, ring - 1, size, CAUSES.index(edge.cause), reset, len(edge.matched)]
+    return [*row, *pairs, *[0] * (2 * depth - len(pairs))], ring * size
+
+
+def _bits(loops: tuple[int, ...]) -> int:
+    return sum(1 << loop for loop in set(loops))
+
+
+def _affine(affine: Affine | None, default: int, trips: int, depth: int) -> list[int]:
+    row = [0] * (1 + depth) + [trips]
+    row[0] = default if affine is None else affine.constant
+    for loop, coefficient in affine.terms if affine is not None else ():
+        row[1 + loop] += coefficient
+    return row
