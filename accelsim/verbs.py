@@ -145,7 +145,12 @@ def _bounds(
     built: cascade.Cascade, machine: arch.Machine, shapes: dict[str, int]
 ) -> dict[str, Any]:
     """What no mapping can beat on this machine: bytes and cycles, with the reason."""
-    rates = analysis.MachineRates(
+    return analysis.bounds(built, shapes, machine_rates(machine)).as_json()
+
+
+def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
+    """What of a machine its lower bounds depend on."""
+    return analysis.MachineRates(
         word_bytes=machine.word_bytes,
         dram_bytes_per_cycle=machine.outermost.bandwidth or Fraction(0),
         units={
@@ -156,4 +161,3 @@ def _bounds(
             for unit in machine.units
         },
     )
-    return analysis.bounds(built, shapes, rates).as_json()

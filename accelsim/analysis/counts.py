@@ -1,8 +1,26 @@
-"""Operations: of one point of an Einsum's iteration space, and of whole Einsums."""
+"""Operations and points: of one point of an Einsum's iteration space, and of whole Einsums."""
 
 from __future__ import annotations
 
-from accelsim.cascade.nodes import Call, Einsum, calls, reduced_variables
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from accelsim.cascade.nodes import (
+    Call,
+    Cascade,
+    Comparison,
+    Einsum,
+    Term,
+    calls,
+    iteration_variables,
+    reduced_variables,
+)
+from accelsim.errors import AccelsimError
+
+MAX_GRID = 20_000_000
+"""Points that are looked at one by one when a predicate is counted."""
 
 
 def point_operations(einsum: Einsum) -> dict[str, int]:
@@ -24,4 +42,139 @@ def point_operations(einsum: Einsum) -> dict[str, int]:
             out["mac"] = 1
         else:
             out[einsum.reduce] = out.get(einsum.reduce, 0) + 1
+    return out
+
+
+def point_ranks(cascade: Cascade, einsum: Einsum) -> tuple[str, ...]:
+    """Ranks whose shapes multiply to the points of an Einsum; all parts of a rank as the rank."""
+    return fold_parts(cascade, [cascade.rank_of(v) for v in iteration_variables(einsum)])
+
+
+def fold_parts(cascade: Cascade, ranks: list[str]) -> tuple[str, ...]:
+    """The ranks, with the parts of a root replaced by the root where all are there; sorted."""
+    left = list(ranks)
+    for root, parts in cascade.partitions:
+        while all(part in left for part in parts):
+            for part in parts:
+                left.remove(part)
+            left.append(root)
+    return tuple(sorted(left))
+
+
+def shape_of(cascade: Cascade, rank: str, shapes: Mapping[str, int]) -> int | None:
+    """The shape of a rank or part, as far as `shapes` tells."""
+    if rank in shapes:
+        return shapes[rank]
+    root = cascade.root(rank)
+    siblings = [part for part in cascade.parts(root) if part != rank]
+    if rank != root and root in shapes and all(part in shapes for part in siblings):
+        return -(-shapes[root] // prod(shapes[part] for part in siblings))
+    if rank == root and rank in dict(cascade.partitions):
+        known = [shapes.get(part) for part in cascade.parts(rank)]
+        return None if None in known else prod(k for k in known if k is not None)
+    return None
+
+
+def points(cascade: Cascade, einsum: Einsum, shapes: Mapping[str, int]) -> int | None:
+    """Points of the iteration space, predicate included; None when a shape is not known.
+
+    Raises AccelsimError when a predicate ties too many coordinates to be counted.
+    """
+    if not einsum.predicate:
+        extents = [shape_of(cascade, rank, shapes) for rank in point_ranks(cascade, einsum)]
+        return None if None in extents else prod(e for e in extents if e is not None)
+    over = {v: shape_of(cascade, cascade.rank_of(v), shapes) for v in iteration_variables(einsum)}
+    if any(extent is None for extent in over.values()):
+        return None
+    sizes = {v: extent for v, extent in over.items() if extent is not None}
+    tied = sorted(
+        {
+            term.variable
+            for comparison in einsum.predicate
+            for term in (*comparison.left, *comparison.right)
+            if term.variable is not None
+        }
+    )
+    free = prod(extent for v, extent in sizes.items() if v not in tied)
+    return free * _count(cascade, einsum, tied, sizes, shapes)
+
+
+def _count(
+    cascade: Cascade,
+    einsum: Einsum,
+    tied: list[str],
+    sizes: Mapping[str, int],
+    shapes: Mapping[str, int],
+) -> int:
+    """Combinations of the tied variables that satisfy the predicate.
+
+    One variable, the widest, is counted as an interval for each combination of the others.
+    """
+    rows = [_linear(cascade, comparison, shapes) for comparison in einsum.predicate]
+    relations = [comparison.relation for comparison in einsum.predicate]
+    inner = max(tied, key=lambda v: (sizes[v], v))
+    if any(r == "!=" for r in relations):
+        inner = ""
+    others = [v for v in tied if v != inner]
+    grid = prod(sizes[v] for v in others)
+    if grid > MAX_GRID:
+        raise AccelsimError(f"{einsum.name}: its predicate ties {grid:,} points; too many to count")
+    axes = np.meshgrid(*(np.arange(sizes[v], dtype=np.int64) for v in others), indexing="ij")
+    value = dict(zip(others, axes, strict=True))
+    low = np.zeros([sizes[v] for v in others], np.int64)
+    high = np.full([sizes[v] for v in others], sizes[inner] if inner else 1, np.int64)
+    for (constant, slopes), relation in zip(rows, relations, strict=True):
+        rest = constant + sum((s * value[v] for v, s in slopes.items() if v != inner), low * 0)
+        slope = slopes.get(inner, 0)
+        for sense in {"<": (1,), "<=": (1,), ">": (-1,), ">=": (-1,)}.get(relation, (1, -1)):
+            # sense * (rest + slope * inner) <= limit
+            limit = -1 if relation in {"<", ">"} else 0
+            a, c = sense * slope, sense * rest
+            if relation == "!=":
+                high = np.where(c == 0, 0, high)
+            elif a == 0:
+                high = np.where(c <= limit, high, 0)
+            elif a > 0:
+                high = np.minimum(high, (limit - c) // a + 1)
+            else:
+                low = np.maximum(low, -((limit - c) // -a))
+    return int(np.maximum(high - low, 0).sum())
+
+
+def _linear(
+    cascade: Cascade, comparison: Comparison, shapes: Mapping[str, int]
+) -> tuple[int, dict[str, int]]:
+    """left - right as (constant, variable -> coefficient)."""
+    constant = 0
+    slopes: dict[str, int] = {}
+    sides: tuple[tuple[int, tuple[Term, ...]], ...] = ((1, comparison.left), (-1, comparison.right))
+    for sign, terms in sides:
+        for term in terms:
+            factor = sign * term.coefficient
+            if term.shape is not None:
+                factor *= shape_of(cascade, term.shape, shapes) or 0
+            if term.variable is None:
+                constant += factor
+            else:
+                slopes[term.variable] = slopes.get(term.variable, 0) + factor
+    return constant, slopes
+
+
+def operation_counts(
+    cascade: Cascade, shapes: Mapping[str, int] | None
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Einsum -> operation -> formula in rank shapes (and count, where shapes tell)."""
+    out: dict[str, dict[str, dict[str, object]]] = {}
+    for einsum in cascade.einsums:
+        ranks = "*".join(point_ranks(cascade, einsum)) or "1"
+        total = points(cascade, einsum, shapes) if shapes is not None else None
+        out[einsum.name] = {}
+        for operation, times in sorted(point_operations(einsum).items()):
+            formula = ranks if times == 1 else f"{times}*{ranks}"
+            row: dict[str, object] = {"formula": formula}
+            if einsum.predicate:
+                row["of"] = "points of the predicate only; the formula counts all"
+            if total is not None:
+                row["count"] = times * total
+            out[einsum.name][operation] = row
     return out

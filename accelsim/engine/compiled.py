@@ -122,7 +122,7 @@ def _finish(
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _advance(
     tasks: Int,
     reads: Int,
@@ -257,4 +257,4 @@ def _advance(
     clock[TILES] = made
     clock[ENDED] = ended
     clock[RECORDED] = recorded
-    return ended == 1 and epoch >= made + deepest
+    return bool(ended == 1 and epoch >= made + deepest)

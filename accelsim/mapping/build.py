@@ -227,7 +227,7 @@ class _Builder:
         tile = nesting.tile(einsum)
         taken: list[str] = []
         for dimension, rank in spec.spatial.items():
-            path = (*self.at, *at, "spatial", dimension)
+            path: tuple[str | int, ...] = (*self.at, *at, "spatial", dimension)
             if dimension not in dict(unit.shape):
                 known_dims = [name for name, _ in unit.shape]
                 message = f"{unit.name} has no dimension {dimension!r}"
@@ -268,10 +268,10 @@ class _Builder:
             return None, ()
         for index, name in enumerate(spec.beside):
             if name not in self.spec.einsums:
-                path = (*self.at, "serial", "beside", index)
+                entry = (*self.at, "serial", "beside", index)
                 help = nearest(name, self.spec.einsums)
                 message = f"serial: {name} is no Einsum of this phase"
-                self.faults.append(self.source.fault(path, message, help=help))
+                self.faults.append(self.source.fault(entry, message, help=help))
         return ranks.index(spec.loop), tuple(spec.beside)
 
 

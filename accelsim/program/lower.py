@@ -30,6 +30,7 @@ from accelsim.program.program import (
     Reservation,
     Server,
     Task,
+    TaskKind,
 )
 from accelsim.program.ticks import to_ticks
 
@@ -42,7 +43,7 @@ class DraftTask:
     """A Task whose occupancy is still in exact cycles."""
 
     name: str
-    kind: str
+    kind: TaskKind
     tensor: str
     server: int
     cycles: Fraction
@@ -96,7 +97,7 @@ def lower(mapping: Mapping) -> Program:
                         task.name,
                         task.kind,
                         task.tensor,
-                        task.server,  # type: ignore[arg-type]
+                        task.server,
                         ceil(task.cycles * per_cycle),
                         task.guard,
                         task.lag,
@@ -121,9 +122,8 @@ def lower(mapping: Mapping) -> Program:
                 reservations,
             )
         )
-    name = f"{mapping.name}"
     notes = (*mapping.notes, *((rounded,) if rounded else ()))
-    return Program(name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
+    return Program(mapping.name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
 
 
 class _Lowering:

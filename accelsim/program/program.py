@@ -31,6 +31,7 @@ from typing import Literal
 
 ROOT = -1
 
+TaskKind = Literal["einsum", "load", "store"]
 Cause = Literal["data", "slot", "bandwidth", "order"]
 CAUSES: tuple[Cause, ...] = ("data", "slot", "bandwidth", "order")
 
@@ -118,7 +119,7 @@ class Task:
     """
 
     name: str
-    kind: Literal["einsum", "load", "store"]
+    kind: TaskKind
     tensor: str
     server: int
     occupancy: int

@@ -105,9 +105,8 @@ def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[st
     for unit in machine.units:
         for operation in unit.operations:
             cost[unit.name, operation.name] = operation.energy_pj
-    out: dict[str, Fraction] = {
-        part.name: Fraction(0) for part in (*machine.levels, *machine.units)
-    }
+    out = {level.name: Fraction(0) for level in machine.levels}
+    out |= {unit.name: Fraction(0) for unit in machine.units}
     for action, count in counted:
         out[action.part] += count * cost[action.part, action.action]
     return out
