@@ -1,0 +1,1 @@
+"""Shared by all tests: the root is importable, so that strategies are."""
