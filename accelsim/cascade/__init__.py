@@ -1,6 +1,19 @@
 """What is computed: cascades of Einsums, their meaning, their text."""
 
 from accelsim.cascade.build import build, cascade_from_text
+from accelsim.cascade.interpret import interpret
 from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor
+from accelsim.cascade.show import latex, show, show_einsum
 
-__all__ = ["Access", "Cascade", "Einsum", "Tensor", "build", "cascade_from_text"]
+__all__ = [
+    "Access",
+    "Cascade",
+    "Einsum",
+    "Tensor",
+    "build",
+    "cascade_from_text",
+    "interpret",
+    "latex",
+    "show",
+    "show_einsum",
+]

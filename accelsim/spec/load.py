@@ -103,7 +103,10 @@ def _replace(value: Any, path: KeyPath, new: Any, kind: str, record: type[Record
             raise SpecError(f"--set {shown}: there is nothing below a plain value")
         elif key not in here:
             known = _fields(record, path[:depth])
-            if not (at_end and key in known):
+            # A name of the user's own may be added with a whole record, never with a number: a
+            # misspelt rank would stay without effect.
+            own_name = not known and isinstance(new, dict)
+            if not (at_end and (key in known or own_name)):
                 message = f"--set {shown}: no such key"
                 raise SpecError(Fault(message, help=nearest(str(key), {*known, *here})))
         if at_end:

@@ -1,0 +1,435 @@
+"""The meaning of a cascade: whole tensors, float64, NumPy.
+
+An Einsum is evaluated over its whole iteration space at once, one array axis per rank variable.
+Einsums that need each other along an iterative rank run coordinate by coordinate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.cascade.nodes import (
+    Access,
+    At,
+    Call,
+    Cascade,
+    Comparison,
+    Coordinate,
+    Einsum,
+    End,
+    Expression,
+    Literal,
+    Term,
+    iteration_variables,
+    reduced_variables,
+)
+from accelsim.cascade.operators import OPERATORS
+from accelsim.errors import AccelsimError, Fault, nearest
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+_APPLY: dict[str, Any] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+    "neg": np.negative,
+    "exp": np.exp,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "log": np.log,
+}
+_COMPARE: dict[str, Any] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
+
+
+@dataclass
+class _Value:
+    """A tensor while it is being filled: values, and which points are defined."""
+
+    values: Array
+    defined: Mask
+
+
+def interpret(
+    cascade: Cascade,
+    inputs: Mapping[str, npt.ArrayLike],
+    shapes: Mapping[str, int] | None = None,
+    *,
+    keep_all: bool = False,
+) -> dict[str, Array]:
+    """Values of the outputs (of every tensor with keep_all), float64.
+
+    inputs: one array per input tensor, an axis per declared rank; a cut rank may come whole
+    (K as [B, H, E, M] for [B, H, E, M1, M0]) when `shapes` or another input tells the size of its
+    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there.
+
+    Raises AccelsimError: an input missing, unknown, of the wrong shape or not finite (a row whose
+    logits are all -inf has no softmax; leave points out by a predicate); a point read that is not
+    defined; a NaN.
+    """
+    run = _Run(cascade, inputs, dict(shapes or {}))
+    with np.errstate(all="ignore"):
+        run.all()
+    names = [t.name for t in cascade.tensors] if keep_all else cascade.outputs
+    return {name: run.tensors[name].values for name in names}
+
+
+class _Run:
+    def __init__(
+        self, cascade: Cascade, inputs: Mapping[str, npt.ArrayLike], shapes: dict[str, int]
+    ) -> None:
+        self.cascade = cascade
+        self.shapes = shapes
+        self.tensors: dict[str, _Value] = {}
+        self.rank_of = dict(cascade.variables)
+        self.recurs = {
+            einsum.name: rank
+            for einsum in cascade.einsums
+            if cascade.tensor(einsum.name).initial is not None
+            for rank in [_iterative_rank(cascade, einsum)]
+        }
+        self._load(inputs)
+
+    # Inputs and shapes ------------------------------------------------------------------------
+
+    def _load(self, inputs: Mapping[str, npt.ArrayLike]) -> None:
+        for name in inputs:
+            if name not in self.cascade.inputs:
+                help = nearest(name, self.cascade.inputs)
+                raise AccelsimError(Fault(f"{name} is no input of {self.cascade.name}", help=help))
+        missing = [name for name in self.cascade.inputs if name not in inputs]
+        if missing:
+            raise AccelsimError(f"{self.cascade.name}: input {', '.join(missing)} is missing")
+        arrays = {name: np.asarray(inputs[name], np.float64) for name in self.cascade.inputs}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+                raise AccelsimError(
+                    f"input {name} is not finite at {at}; a row whose scores are all -inf has no "
+                    "softmax: leave points out with a predicate instead"
+                )
+            self._learn(name, array)
+        self._complete()
+        for name, array in arrays.items():
+            ranks = self.cascade.tensor(name).ranks
+            values = array.reshape([self.shapes[rank] for rank in ranks])
+            self.tensors[name] = _Value(values, np.ones(values.shape, np.bool_))
+
+    def _learn(self, name: str, array: Array) -> None:
+        """Shapes of the ranks of one input; its axes are its ranks, or its roots uncut."""
+        ranks = self.cascade.tensor(name).ranks
+        roots = tuple(dict.fromkeys(self.cascade.root(rank) for rank in ranks))
+        for candidate in (ranks, roots):
+            if array.ndim == len(candidate):
+                for rank, extent in zip(candidate, array.shape, strict=True):
+                    known = self.shapes.setdefault(rank, extent)
+                    if known != extent:
+                        message = f"input {name} has shape {extent} in rank {rank}; {known} before"
+                        raise AccelsimError(message)
+                return
+        shown = ", ".join(ranks)
+        raise AccelsimError(f"input {name} has {array.ndim} axes; expected its ranks {shown}")
+
+    def _complete(self) -> None:
+        """Shapes of cut ranks from their parts, and of one part from the rank and the others."""
+        for root, parts in self.cascade.partitions:
+            open_ = [part for part in parts if part not in self.shapes]
+            if not open_:
+                whole = prod(self.shapes[part] for part in parts)
+                if self.shapes.setdefault(root, whole) != whole:
+                    shown = " x ".join(f"{p} {self.shapes[p]}" for p in parts)
+                    raise AccelsimError(f"{root} has shape {self.shapes[root]}, but {shown}")
+            elif root in self.shapes and len(open_) == 1:
+                rest = prod(self.shapes[part] for part in parts if part != open_[0])
+                if self.shapes[root] % rest:
+                    message = f"{root} of shape {self.shapes[root]} cannot be cut by {rest}"
+                    raise AccelsimError(message)
+                self.shapes[open_[0]] = self.shapes[root] // rest
+            elif root in self.shapes:
+                raise AccelsimError(
+                    f"give the shape of {' or '.join(open_[:-1])} (parts of {root})"
+                )
+        needed = {rank for tensor in self.cascade.tensors for rank in tensor.ranks}
+        missing = sorted(needed - set(self.shapes))
+        if missing:
+            raise AccelsimError(f"no input tells the shape of {', '.join(missing)}")
+
+    # Einsums ----------------------------------------------------------------------------------
+
+    def all(self) -> None:
+        for einsum in self.cascade.einsums:
+            self._allocate(einsum)
+        graph = nx.DiGraph()
+        order = {einsum.name: i for i, einsum in enumerate(self.cascade.einsums)}
+        graph.add_nodes_from(order)
+        for einsum in self.cascade.einsums:
+            for access in einsum.inputs:
+                if access.tensor in order:
+                    graph.add_edge(access.tensor, einsum.name)
+        groups = nx.condensation(graph)
+        for node in nx.lexicographical_topological_sort(
+            groups, key=lambda n: min(order[name] for name in groups.nodes[n]["members"])
+        ):
+            names = sorted(groups.nodes[node]["members"], key=order.__getitem__)
+            einsums = [self.cascade.einsum(name) for name in names]
+            if len(names) == 1 and not graph.has_edge(names[0], names[0]):
+                self._evaluate(einsums[0], {})
+            else:
+                self._recur(einsums)
+
+    def _allocate(self, einsum: Einsum) -> None:
+        tensor = self.cascade.tensor(einsum.name)
+        extents = [self.shapes[rank] for rank in tensor.ranks]
+        recurs = self.recurs.get(tensor.name)
+        if recurs is not None:
+            extents[tensor.ranks.index(recurs)] += 1
+        value = _Value(np.full(extents, np.nan), np.zeros(extents, np.bool_))
+        if recurs is not None:
+            axis = tensor.ranks.index(recurs)
+            at = [slice(None)] * len(extents)
+            at[axis] = slice(0, 1) if _ascends(einsum, axis) else slice(-1, None)
+            value.values[tuple(at)] = tensor.initial
+            value.defined[tuple(at)] = True
+        self.tensors[tensor.name] = value
+
+    def _recur(self, einsums: list[Einsum]) -> None:
+        """Einsums that need each other, one coordinate of their iterative rank after another."""
+        leader = next(e for e in einsums if e.name in self.recurs)
+        rank = self.recurs[leader.name]
+        ascends = _ascends(leader, self.cascade.tensor(leader.name).ranks.index(rank))
+        coordinates = range(self.shapes[rank])
+        for coordinate in coordinates if ascends else reversed(coordinates):
+            for einsum in einsums:
+                fixed = {
+                    index.variable: coordinate
+                    for index in einsum.output.indices
+                    if isinstance(index, At) and self.rank_of[index.variable] == rank
+                }
+                self._evaluate(einsum, fixed)
+
+    def _evaluate(self, einsum: Einsum, fixed: dict[str, int]) -> None:
+        """One Einsum, with some rank variables held at one coordinate."""
+        variables = iteration_variables(einsum)
+        grid = _Grid(variables, [self.shapes[self.rank_of[v]] for v in variables], fixed)
+        inside = self._predicate(einsum, grid)
+        reduced = tuple(grid.axis(v) for v in reduced_variables(einsum))
+        product = None if inside is not None else self._product(einsum, grid)
+        if product is not None:
+            values = product
+        else:
+            full = np.broadcast_to(
+                self._expression(einsum, einsum.expression, grid, inside), grid.shape
+            )
+            identity = OPERATORS[einsum.reduce].identity
+            assert identity is not None  # a reduce operator has one
+            if inside is not None and reduced:
+                full = np.where(inside, full, identity)
+            reducer = _APPLY[einsum.reduce].reduce
+            values = reducer(full, axis=reduced, keepdims=True) if reduced else full
+        # A comparison of kept variables alone says where the output is defined; one with reduced
+        # variables only thins the reduction, which may become empty: the operator's identity.
+        kept = self._predicate(einsum, grid, without=reduced_variables(einsum))
+        defined: Mask | bool = True
+        if kept is not None:
+            extents = [1 if axis in reduced else n for axis, n in enumerate(grid.shape)]
+            defined = np.broadcast_to(kept, extents)
+        if np.isnan(values if defined is True else values[defined]).any():
+            raise AccelsimError(
+                f"{einsum.name} is not a number at some point (0/0, or inf - inf); "
+                "every row of a softmax needs a finite score"
+            )
+        self._write(einsum, grid, values, defined)
+
+    def _product(self, einsum: Einsum, grid: _Grid) -> Array | None:
+        """A sum over a product of tensors through np.einsum; None when it is not one."""
+        match einsum.expression:
+            case Call("mul", (Access() as left, Access() as right)) if einsum.reduce == "add":
+                pass
+            case _:
+                return None
+        if not reduced_variables(einsum):
+            return None
+        letters = {v: chr(ord("a") + i) for i, v in enumerate(grid.variables)}
+        operands, subscripts = [], []
+        for access in (left, right):
+            value = self.tensors[access.tensor]
+            simple = all(
+                isinstance(i, At) and i.offset == 0 and i.variable not in grid.fixed
+                for i in access.indices
+            )
+            names = [i.variable for i in access.indices if isinstance(i, At)]
+            if not simple or len(set(names)) < len(names) or not value.defined.all():
+                return None
+            if access.tensor in self.recurs:
+                return None
+            operands.append(value.values)
+            subscripts.append("".join(letters[v] for v in names))
+        kept = [v for v in grid.variables if v not in reduced_variables(einsum)]
+        target = "".join(letters[v] for v in kept)
+        out = np.einsum(f"{','.join(subscripts)}->{target}", *operands, optimize=True)
+        extents = [
+            1 if v not in kept else e for v, e in zip(grid.variables, grid.shape, strict=True)
+        ]
+        return np.asarray(out).reshape(extents)
+
+    def _predicate(self, einsum: Einsum, grid: _Grid, without: tuple[str, ...] = ()) -> Mask | None:
+        """Where all comparisons hold; only of those that do not look at `without`."""
+        inside: Mask | None = None
+        for comparison in einsum.predicate:
+            terms = (*comparison.left, *comparison.right)
+            if not any(term.variable in without for term in terms if term.variable):
+                found = self._compare(comparison, grid)
+                inside = found if inside is None else inside & found
+        return inside
+
+    def _compare(self, comparison: Comparison, grid: _Grid) -> Mask:
+        left, right = self._affine(comparison.left, grid), self._affine(comparison.right, grid)
+        return np.asarray(_COMPARE[comparison.relation](left, right), np.bool_)
+
+    def _affine(self, terms: tuple[Term, ...], grid: _Grid) -> Any:
+        total: Any = 0
+        for term in terms:
+            value: Any = term.coefficient
+            if term.shape is not None:
+                value = value * self.shapes[term.shape]
+            if term.variable is not None:
+                value = value * grid.coordinates(term.variable)
+            total = total + value
+        return total
+
+    def _expression(
+        self, einsum: Einsum, expression: Expression, grid: _Grid, inside: Mask | None
+    ) -> Any:
+        match expression:
+            case Literal(value=value):
+                return np.float64(value)
+            case Call(operator=operator, arguments=arguments):
+                values = [self._expression(einsum, a, grid, inside) for a in arguments]
+                return _APPLY[operator](*values)
+            case Access():
+                return self._read(einsum, expression, grid, inside)
+
+    def _read(self, einsum: Einsum, access: Access, grid: _Grid, inside: Mask | None) -> Array:
+        """Values at every point of the grid; a point inside must be defined there."""
+        value = self.tensors[access.tensor]
+        tensor = self.cascade.tensor(access.tensor)
+        at: list[Any] = []
+        bad: Any = np.zeros((1,) * len(grid.shape), np.bool_)
+        for index, rank, extent in zip(
+            access.indices, tensor.ranks, value.values.shape, strict=True
+        ):
+            match index:
+                case At(variable=variable, offset=offset):
+                    coordinate = grid.coordinates(variable) + offset
+                    bad = bad | (coordinate < 0) | (coordinate >= extent)
+                    at.append(np.clip(coordinate, 0, extent - 1))
+                case End():
+                    at.append(np.int64(self.shapes[rank]))
+                case Coordinate(value=coordinate):
+                    if coordinate >= extent:
+                        raise AccelsimError(
+                            f"{einsum.name} reads {access.tensor} at {rank} = {coordinate}; "
+                            f"{rank} has shape {extent}"
+                        )
+                    at.append(np.int64(coordinate))
+        if not at:
+            return value.values
+        bad = bad | ~value.defined[tuple(at)]
+        if inside is not None:
+            bad = bad & inside
+        if bad.any():
+            point = np.argwhere(np.broadcast_to(bad, grid.shape))[0]
+            shown = ", ".join(
+                f"{v} = {grid.value(v, int(i))}" for v, i in zip(grid.variables, point, strict=True)
+            )
+            raise AccelsimError(
+                f"{einsum.name} reads {access.tensor} where it is not defined, at {shown}"
+            )
+        return np.asarray(value.values[tuple(at)])
+
+    def _write(self, einsum: Einsum, grid: _Grid, values: Array, defined: Mask | bool) -> None:
+        out = self.tensors[einsum.name]
+        axes = []
+        at: list[Any] = []
+        for index in einsum.output.indices:
+            assert isinstance(index, At)  # build: outputs are indexed by variables
+            axes.append(grid.axis(index.variable))
+            start = grid.fixed.get(index.variable, 0) + index.offset
+            at.append(slice(start, start + grid.shape[grid.axis(index.variable)]))
+        rest = [axis for axis in range(len(grid.shape)) if axis not in axes]
+        order = (*axes, *rest)
+
+        def arranged(array: Any) -> Any:
+            moved = np.transpose(array, order)
+            return moved.reshape(moved.shape[: len(axes)])
+
+        out.values[tuple(at)] = arranged(values)
+        if defined is True:
+            out.defined[tuple(at)] = True
+        else:
+            out.defined[tuple(at)] = arranged(defined)
+
+
+class _Grid:
+    """The iteration space: one axis per rank variable; a fixed variable has one coordinate."""
+
+    def __init__(
+        self, variables: tuple[str, ...], extents: list[int], fixed: dict[str, int]
+    ) -> None:
+        self.variables = variables
+        self.fixed = fixed
+        self.shape = tuple(
+            1 if v in fixed else extent for v, extent in zip(variables, extents, strict=True)
+        )
+
+    def axis(self, variable: str) -> int:
+        return self.variables.index(variable)
+
+    def coordinates(self, variable: str) -> npt.NDArray[np.int64]:
+        axis = self.axis(variable)
+        shape = [1] * len(self.shape)
+        shape[axis] = self.shape[axis]
+        return np.arange(self.shape[axis]).reshape(shape) + self.fixed.get(variable, 0)
+
+    def value(self, variable: str, position: int) -> int:
+        return position + self.fixed.get(variable, 0)
+
+
+def _iterative_rank(cascade: Cascade, einsum: Einsum) -> str:
+    """The rank along which a tensor with an initial value recurs."""
+    tensor = cascade.tensor(einsum.name)
+    for axis, (rank, index) in enumerate(zip(tensor.ranks, einsum.output.indices, strict=True)):
+        ascends = isinstance(index, At) and index.offset == 1
+        reads_above = any(
+            isinstance(access.indices[axis], At) and access.indices[axis].offset == 1  # type: ignore[union-attr]
+            for other in cascade.einsums
+            for access in other.inputs
+            if access.tensor == tensor.name
+        )
+        if rank in cascade.iterative and (ascends or reads_above):
+            return rank
+    raise AssertionError("build: a tensor with an initial value recurs")
+
+
+def _ascends(einsum: Einsum, axis: int) -> bool:
+    index = einsum.output.indices[axis]
+    return isinstance(index, At) and index.offset == 1

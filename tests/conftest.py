@@ -1,1 +1,0 @@
-"""Shared by all tests: the root is importable, so that strategies are."""
