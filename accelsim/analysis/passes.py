@@ -144,7 +144,6 @@ class _Fixpoint:
         self.lineage: dict[str, tuple[str, ...]] = {}
         self.needs: dict[str, dict[Shift, Need]] = {}
         self.shifting: str | None = None
-        start = {0: Need(1, 0, 0)}
         if tensor is None:  # sweeps: everything that has the rank moves with it
             for each in cascade.tensors:
                 if self.unit in each.ranks:
@@ -158,7 +157,7 @@ class _Fixpoint:
             self.lineage[tensor] = self.kept
             others = [r for r in ranks if r not in family or (rank != root and r != rank)]
             self.shifting = next((r for r in others if r in _offset_ranks(cascade)), None)
-            self.needs[tensor] = start if self.shifting else {None: Need(1, 0, 0)}
+            self.needs[tensor] = {0 if self.shifting else None: Need(1, 0, 0)}
         self.origin = tensor
         self.runs: dict[str, int] = {}
         self.read_in = 0
@@ -234,7 +233,7 @@ class _Fixpoint:
             case End():
                 return {}  # the fiber at the end of another rank is another fiber
             case _:
-                return {None: n for n in known.values()}
+                return {None: _joined(known)} if known else {}
 
     def _combine(self, einsum: Einsum, reads: list[tuple[Access, Need]]) -> Need | None:
         """When a point happens, and so its output, before its own index is applied."""
@@ -335,6 +334,14 @@ class _Fixpoint:
             )
         known[key] = new
         return True
+
+
+def _joined(needs: dict[Shift, Need]) -> Need:
+    total: Need | None = None
+    for need in needs.values():
+        total = need.join(total)
+    assert total is not None
+    return total
 
 
 def _offset_ranks(cascade: Cascade) -> set[str]:
