@@ -43,7 +43,7 @@ def _run_phase(program: Program, phase: Phase, begin: int, record: int | None) -
     def available(edge: int, producer: int) -> Generator[Any, Any, None]:
         """The result of a producer instance, its edge's latency after its end."""
         yield ended[producer]
-        yield env.timeout(phase.edges[edge].latency)
+        yield env.timeout(max(0, int(end[producer]) + phase.edges[edge].latency - env.now))
 
     def serve(server: int, own: list[int]) -> Generator[Any, Any, None]:
         for i in own:

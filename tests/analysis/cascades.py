@@ -8,8 +8,9 @@ def text(name: str, ranks: str, tensors: str, outputs: str, einsums: str, **more
     declared = "".join(f"  {t.split(':')[0]}: [{t.split(':')[1]}]\n" for t in tensors.split())
     extra = "".join(f"{key}: {value}\n" for key, value in more.items())
     body = "".join(f"  {line.strip()}\n" for line in einsums.strip().splitlines())
+    named = ", ".join(f"{r}: {r}" for r in ranks.split())
     return (
-        f"cascade: {name}\nsource: test\nranks: {{{', '.join(f'{r}: {r}' for r in ranks.split())}}}\n"
+        f"cascade: {name}\nsource: test\nranks: {{{named}}}\n"
         f"{extra}tensors:\n{declared}outputs: [{outputs}]\neinsums: |\n{body}"
     )
 
@@ -58,7 +59,8 @@ RMSNORM_DEFERRED = text("rmsnorm_deferred", "D N", "X:D W:D,N Q: Z:N Y:N", "Y", 
 LINEAR = text("linear", "M P E F", "Q:E,P K:E,M V:F,M S:E,F Y:F,P", "Y", """
     S[e,f] = K[e,m] * V[f,m]
     Y[f,p] = Q[e,p] * S[e,f]""")  # fmt: skip
-UNTILED = text("one_pass_untiled", "M P F", "S:M,P V:F,M G:M,P C:M,P N:M,P D:M,P U:F,M,P AV:F,P", "AV", """
+UNTILED = text("one_pass_untiled", "M P F",
+    "S:M,P V:F,M G:M,P C:M,P N:M,P D:M,P U:F,M,P AV:F,P", "AV", """
     G[m+1,p] = max(G[m,p], S[m,p])
     C[m,p] = exp(G[m,p] - G[m+1,p])
     N[m,p] = exp(S[m,p] - G[m+1,p])
@@ -83,7 +85,8 @@ CAUSAL = text("causal", "M P F", "S:M,P V:F,M G:P N:M,P D:P A:M,P AV:F,P", "AV",
     A[m,p] = N[m,p] / D[p] | m <= p
     AV[f,p] = A[m,p] * V[f,m] | m <= p""")  # fmt: skip
 # Attention calibration: column sums decide which keys are sinks; a comparison stands in as relu.
-ACT = text("act", "M P F", "S:M,P V:F,M G:P N:M,P D:P A:M,P C:M SK:M R:P X:P Z:M,P AV:F,P", "AV", """
+ACT = text("act", "M P F",
+    "S:M,P V:F,M G:P N:M,P D:P A:M,P C:M SK:M R:P X:P Z:M,P AV:F,P", "AV", """
     G[p] = S[m,p] :: max
     N[m,p] = exp(S[m,p] - G[p])
     D[p] = N[m,p]

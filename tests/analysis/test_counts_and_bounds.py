@@ -1,4 +1,4 @@
-"""Operation counts, predicates counted exactly, footprints, and bounds, against hand derivations."""
+"""Operation counts, exact predicates, footprints and bounds, against hand derivations."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ def test_counts_with_shapes() -> None:
     }
 
 
+COMPARE = {
+    "<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.greater,
+    "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "predicate",
     [
@@ -56,22 +62,9 @@ def test_predicates_are_counted_exactly(predicate: str, m: int, p: int) -> None:
     grid = {"m": np.arange(m)[:, None], "p": np.arange(p)[None, :], "M": m, "P": p}
     expected = np.ones((m, p), bool)
     for part in predicate.split(" and "):
-        left, relation, right = (
-            next(
-                (*part.split(f" {r} "), r)
-                for r in ("<=", "<", ">=", ">", "==", "!=")
-                if f" {r} " in part
-            )[0],
-            next(r for r in ("<=", "<", ">=", ">", "==", "!=") if f" {r} " in part),
-            "",
-        )
-        right = part.split(f" {relation} ")[1]
-        sides = [_affine(side, grid) for side in (left, right)]
-        compare = {
-            "<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.greater,
-            "==": np.equal, "!=": np.not_equal,
-        }[relation]  # fmt: skip
-        expected &= compare(*sides)
+        relation = next(r for r in COMPARE if f" {r} " in part)
+        sides = [_affine(side, grid) for side in part.split(f" {relation} ")]
+        expected &= COMPARE[relation](*sides)
     assert points(built, built.einsums[0], {"M": m, "P": p}) == expected.sum()
 
 
