@@ -28,9 +28,9 @@ class Run:
     execution: Execution
 
 
-def load_cascade(name: str, beside: Path | None = None) -> cascade.Cascade:
+def load_cascade(name: str) -> cascade.Cascade:
     """A shipped cascade, or one of your own in a .yaml file."""
-    return cascade.build(_document(name, "cascade", (), beside))
+    return cascade.build(_document(name, "cascade"))
 
 
 def simulate(
@@ -51,9 +51,8 @@ def simulate(
     """
     overrides = _overrides(settings)
     mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
-    folder = Path(mapping_doc.source.name).parent
-    arch_doc = _document(mapping_doc.spec.arch, "arch", overrides["arch"], folder)
-    cascade_doc = _document(mapping_doc.spec.cascade, "cascade", (), folder)
+    arch_doc = _named(mapping_doc, "arch", overrides["arch"])
+    cascade_doc = _named(mapping_doc, "cascade")
     workload_doc = _document(model, "workload", overrides["workload"])
     machine = arch.build(arch_doc)
     built = cascade.build(cascade_doc)
@@ -94,9 +93,8 @@ def check(path: str) -> str:
         case "arch":
             arch.build(document)
         case "mapping":
-            folder = Path(path).parent
-            machine = arch.build(_document(document.spec.arch, "arch", (), folder))
-            built = cascade.build(_document(document.spec.cascade, "cascade", (), folder))
+            machine = arch.build(_named(document, "arch"))
+            built = cascade.build(_named(document, "cascade"))
             program.lower(mapping.build(document, built, machine, _probe_shapes(built)))
     return f"{kind} {name}"
 
@@ -107,11 +105,25 @@ def _probe_shapes(built: cascade.Cascade) -> dict[str, int]:
 
 
 def _document(
-    name: str, kind: str, overrides: Sequence[Override], beside: Path | None = None
+    name: str, kind: str, overrides: Sequence[Override] = (), beside: Path | None = None
 ) -> spec.Document[Any]:
-    path = spec.find(name, kind, beside)
-    value, source = spec.read_file(path)
+    value, source = spec.read_file(spec.find(name, kind, beside))
     return spec.validate(value, source, kind, overrides)
+
+
+def _named(
+    mapping_doc: spec.Document[Any], kind: str, overrides: Sequence[Override] = ()
+) -> spec.Document[Any]:
+    """The arch or cascade that a mapping names; a path counts from the mapping's folder."""
+    name = getattr(mapping_doc.spec, kind)
+    folder = Path(mapping_doc.source.name).parent
+    try:
+        spec.find(name, kind, folder)
+    except AccelsimError as error:
+        fault = error.faults[0]
+        place = mapping_doc.source.fault((kind,), fault.message, help=fault.help)
+        raise SpecError(place) from None
+    return _document(name, kind, overrides, folder)
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, list[Override]]:

@@ -211,7 +211,7 @@ class _Builder:
             message = f"{self.machine.name} has no unit {spec.unit!r}"
             help = nearest(spec.unit, known)
             self.faults.append(self.source.fault((*self.at, *at, "unit"), message, help=help))
-            unit = self.machine.units[0]
+            spec, unit = spec.model_copy(update={"spatial": {}}), self.machine.units[0]
         else:
             for operation in point_operations(einsum):
                 if unit.operation(operation) is None:
@@ -254,6 +254,7 @@ class _Builder:
             last=last[einsum.name],
             tile=tuple((part, self.extents[part]) for part in tile),
             spatial=tuple(spec.spatial.items()),
+            place=self.source.fault((*self.at, *at), "", key=True),
         )
 
     def _serial(self, loops: tuple[Loop, ...]) -> tuple[int | None, tuple[str, ...]]:

@@ -5,10 +5,11 @@ Loops are indices into Nest.loops, outermost first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from accelsim import arch, cascade
+from accelsim.errors import Fault
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Binding:
     last: tuple[int, ...]
     tile: tuple[tuple[str, int], ...]
     spatial: tuple[tuple[str, str], ...]
+    place: Fault | None = field(default=None, compare=False)
+    """Where the mapping file binds it: a fault there, still without its message."""
 
 
 @dataclass(frozen=True)

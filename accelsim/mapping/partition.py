@@ -38,8 +38,19 @@ class Partition:
 
 def divisors(number: int) -> list[int]:
     """Divisors in descending order."""
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return sorted({*small, *(number // d for d in small)}, reverse=True)
+    found = [1]
+    rest, prime = number, 2
+    while rest > 1:
+        if prime * prime > rest:
+            prime = rest
+        power, more = 1, list(found)
+        while rest % prime == 0:
+            rest //= prime
+            power *= prime
+            more += [d * power for d in found]
+        found = more
+        prime += 1
+    return sorted(found, reverse=True)
 
 
 def dimension_size(text: object, machine: Machine) -> int:

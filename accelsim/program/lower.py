@@ -415,10 +415,18 @@ class _Lowering:
                     f"before {producer.name} (stage {producer.lag}) has made it; list "
                     f"{producer.name} before it, or give {consumer.name} a later stage"
                 )
-            where = f"mapping {self.mapping.name}, phase {self.nest.name}"
-            faults.append(Fault(f"{where}: order within an epoch deadlocks: {what}"))
+            message = f"order within an epoch deadlocks: {what}"
+            bound = self._binding_of(consumer) or self._binding_of(producer)
+            if bound is None or bound.place is None:
+                where = f"mapping {self.mapping.name}, phase {self.nest.name}"
+                faults.append(Fault(f"{where}: {message}"))
+            else:
+                faults.append(dataclasses.replace(bound.place, message=message))
         if faults:
             raise MappingError(faults)
+
+    def _binding_of(self, task: DraftTask) -> Binding | None:
+        return self.nest.binding(task.name) if task.kind == "einsum" else None
 
     # Reservations -----------------------------------------------------------------------------
 

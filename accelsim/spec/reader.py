@@ -149,6 +149,9 @@ def _yaml_fault(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) 
     return Fault(f"not YAML: {problem}{context}", place, line, 1)
 
 
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class _Reader:
     """Walks composed nodes once; collects values, positions and faults."""
 
@@ -171,6 +174,8 @@ class _Reader:
             raise SpecError(self._fault(node, message))
         if any(node is ancestor for ancestor in self._open):
             raise SpecError(self._fault(node, "an alias that contains itself"))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN:
+            self.faults.append(self._fault(node, f"{node.tag} is not read here; plain values only"))
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):

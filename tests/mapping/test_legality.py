@@ -166,7 +166,10 @@ def test_span() -> None:
 
 
 def test_divisors() -> None:
-    assert divisors(12) == [12, 6, 4, 3, 2, 1]
+    for number in (1, 2, 12, 97, 360, 1 << 40):
+        small = [d for d in range(1, 400) if number % d == 0]
+        assert [d for d in divisors(number) if d < 400] == small[::-1]
+    assert len(divisors(1 << 60)) == 61
 
 
 def test_shapes_of_workloads() -> None:

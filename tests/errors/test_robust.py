@@ -1,0 +1,122 @@
+"""Whatever the input, the answer is a result or a message, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from accelsim import spec, verbs
+from accelsim.cli import app
+from accelsim.errors import AccelsimError
+
+RUN = ("run", "--mapping", "fusemax__attention_1pass", "--model", "bert", "--seq-len", "256")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"arch: big\n" + b"# filler\n" * 1_200_000, "at most 1,048,576 are read"),
+        (bytes(range(256)), "not UTF-8 text"),
+        (b"\x00\x01\x02", "not YAML"),
+        (b"cascade: " + b"[" * 100_000, "nested more than 40 deep"),
+        (b"workload: w\nsource: s\nranks: {B: 4611686018427387905}", r"from 1 to 2\^62"),
+    ],
+)
+def test_hostile_files(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(AccelsimError, match=message):
+        verbs.check(str(path))
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(AccelsimError, match="cannot be read: No such file"):
+        verbs.check(str(tmp_path / "none.yaml"))
+    with pytest.raises(AccelsimError, match="cannot be read: Is a directory"):
+        verbs.check(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("arch.clok=1 GHz", "--set arch.clok: no such key\n    did you mean 'clock'?"),
+        ("arch.clock=1 GHerz", "--set arch.clock: expected a frequency with its unit"),
+        ("arch.levels.global_bufer.capacity=8 MiB", "did you mean 'global_buffer'?"),
+        ("machine.clock=1 GHz", "'machine' is none of arch, mapping, workload"),
+        ("arch.clock", "expected PATH=VALUE"),
+        ("arch.clock.hz=3", "there is nothing below a plain value"),
+        ("workload.ranks.BB=3", "no such key"),
+        ("mapping.phases.attention.loops.9=M1", "expected an index from 0 to 4"),
+        ("mapping.phases.attention.storage.X={level: registers}", "has no tensor X"),
+        ("arch.units.array_2d.shape.rows=0", "expected a number from 1 to 2^62, got 0"),
+        ("arch.clock=[", "not YAML"),
+    ],
+)
+def test_settings(setting: str, message: str) -> None:
+    with pytest.raises(AccelsimError) as caught:
+        verbs.simulate("fusemax__attention_1pass", "bert", 256, settings=(setting,))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, -5, 1 << 63])
+def test_sequence_lengths(length: int) -> None:
+    with pytest.raises(AccelsimError, match=r"--seq-len: expected a number from 1 to 2\^62"):
+        verbs.simulate("fusemax__attention_1pass", "bert", length)
+
+
+def test_what_cannot_be_counted_in_64_bits_is_refused() -> None:
+    with pytest.raises(AccelsimError, match="does not fit 64-bit time"):
+        verbs.simulate("fusemax__attention_1pass", "bert", 1 << 40)
+
+
+def test_check_reports_and_exits_with_1() -> None:
+    bad = Path(__file__).parent / "cases" / "cascade_unclosed_bracket.yaml"
+    good = spec.data_root() / "workloads" / "bert.yaml"
+    shown = CliRunner().invoke(app, ["check", str(good), str(bad)])
+    assert shown.exit_code == 1
+    assert "bert.yaml: workload bert: ok" in shown.output
+    assert "`[` is never closed" in shown.output
+    rows = json.loads(CliRunner().invoke(app, ["check", str(good), str(bad), "--json"]).output)
+    assert [row["ok"] for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["cascade", "arch", "mapping", "workload"])
+def test_shipped_files_are_without_fault(kind: str) -> None:
+    for name in spec.names(kind):
+        assert verbs.check(str(spec.find(name, kind))) == f"{kind} {name}"
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """One to three lines or characters changed."""
+    lines = text.split("\n")
+    for _ in range(rng.randint(1, 3)):
+        i = rng.randrange(len(lines))
+        match rng.randrange(5):
+            case 0:
+                lines.pop(i)
+                lines = lines or [""]
+            case 1:
+                lines.insert(i, lines[rng.randrange(len(lines))])
+            case 2:
+                lines[i] = lines[i].replace("[", "", 1)
+            case 3:
+                j = rng.randrange(len(lines[i]) + 1)
+                lines[i] = lines[i][:j] + rng.choice(":[]{}*&!|>'\"#,-+ 09aM\t") + lines[i][j + 1 :]
+            case _:
+                lines[i] = " " + lines[i]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("kind", ["cascade", "arch", "mapping", "workload"])
+def test_mutated_files_never_end_in_a_traceback(kind: str, tmp_path: Path) -> None:
+    rng = random.Random(940)
+    path = tmp_path / "x.yaml"
+    for _ in range(120):
+        path.write_text(mutated(spec.find(rng.choice(spec.names(kind)), kind).read_text(), rng))
+        with suppress(AccelsimError):
+            verbs.check(str(path))
