@@ -114,6 +114,9 @@ def analyze(
     cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
     model: Annotated[str | None, typer.Option(help="workload for numbers beside formulas")] = None,
     seq_len: Annotated[int | None, typer.Option(help="sequence length of the workload")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="machine for lower bounds; needs --model")
+    ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="print the cascade as LaTeX")] = False,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +126,7 @@ def analyze(
 
       accelsim analyze attention_1pass
 
-      accelsim analyze attention_3pass --model bert --seq-len 16384 --json
+      accelsim analyze attention_3pass --model bert --seq-len 16384 --arch fusemax --json
     """
     from accelsim import analysis, verbs, workload
     from accelsim.cascade import latex as as_latex
@@ -139,6 +142,10 @@ def analyze(
         print(as_latex(built))
         return
     found = analysis.analyze(built, shapes).as_json()
+    if arch is not None:
+        if shapes is None:
+            raise AccelsimError("--arch needs --model: bounds are of a machine and shapes")
+        found["bounds"] = verbs.lower_bounds(built, arch, shapes)
     if as_json:
         _print_json(found)
         return
@@ -147,17 +154,10 @@ def analyze(
 
 
 def _print_analysis(found: dict[str, Any]) -> None:
-    from accelsim.report.tables import rows_table
+    from accelsim.report.tables import analysis_tables
 
-    console = Console()
-    rows = [
-        {"rank": rank, "passes": n, "sweeps": found["sweeps"].get(rank, "")}
-        for rank, n in found["passes"].items()
-    ]
-    console.print(rows_table("passes", rows))
-    for title in ("op_counts", "footprints", "alternatives"):
-        console.print(f"{title}:")
-        console.print_json(json.dumps(found[title]))
+    for table in analysis_tables(found):
+        Console().print(table)
 
 
 @app.command()

@@ -78,6 +78,11 @@ def simulate(
     return Run(result, lowered, execution)
 
 
+def lower_bounds(built: cascade.Cascade, arch_name: str, shapes: dict[str, int]) -> dict[str, Any]:
+    """What no mapping of a cascade can beat on a machine: bytes and cycles, with the reason."""
+    return _bounds(built, arch.build(_document(arch_name, "arch")), shapes)
+
+
 def check(path: str) -> str:
     """Check one file of any kind; returns what it is. A mapping is checked with what it names.
 
@@ -156,7 +161,6 @@ def _version() -> str:
 def _bounds(
     built: cascade.Cascade, machine: arch.Machine, shapes: dict[str, int]
 ) -> dict[str, Any]:
-    """What no mapping can beat on this machine: bytes and cycles, with the reason."""
     return analysis.bounds(built, shapes, machine_rates(machine)).as_json()
 
 

@@ -79,3 +79,56 @@ def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     return table
+
+
+def analysis_tables(found: dict[str, Any]) -> list[RenderableType]:
+    """What `analyze` found, as tables: passes, operations, footprints, alternatives, bounds."""
+    passes = [
+        {"rank": rank, "passes": n, "sweeps": found["sweeps"][rank]}
+        for rank, n in found["passes"].items()
+    ]
+    counts = found["op_counts"]["count"]
+    operations = [
+        {"operation": name, "count": f"{counts[name]:,}" if name in counts else "", "of": formula}
+        for name, formula in found["op_counts"]["total"].items()
+    ]
+    live = [
+        {"tensor": tensor, "live coordinates per fiber": _pairs(row)}
+        for tensor, row in found["footprints"].items()
+    ]
+    out = [
+        rows_table("passes over each rank", passes),
+        rows_table("operations", operations),
+        rows_table("live footprints", live),
+    ]
+    if found["alternatives"]:
+        rows = [
+            {
+                "tensor": row["tensor"],
+                "rank": row["rank"],
+                "hold (words)": row["hold"]["words_on_chip"],
+                "spill (words)": _spill(row),
+                "or read and compute again": _again(row),
+            }
+            for row in found["alternatives"]
+        ]
+        out.append(rows_table("read again in a later sweep, per fiber", rows))
+    if "bounds" in found:
+        out.append(rows_table("lower bounds", [found["bounds"]]))
+    return out
+
+
+def _pairs(row: dict[str, str]) -> str:
+    return ", ".join(f"{rank}: {count}" for rank, count in row.items())
+
+
+def _spill(row: dict[str, Any]) -> str:
+    spill = row.get("spill")
+    return f"write {spill['words_written']}, read {spill['words_read']}" if spill else ""
+
+
+def _again(row: dict[str, Any]) -> str:
+    again = row.get("recompute")
+    if again is None:
+        return f"read {row['read_again']['words_read']}"
+    return f"{', '.join(again['inputs_read_again'])}; {', '.join(again['einsums_repeated'])}"

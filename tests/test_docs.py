@@ -1,0 +1,43 @@
+"""What the documents say is so: the worked example, the commands, the page limits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from accelsim import verbs
+from accelsim.cli import app
+from accelsim.report.tables import result_table
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_worked_example_is_real() -> None:
+    result = verbs.simulate("fusemax__attention_1pass", "bert", 16384).result
+    console = Console(width=84, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(result_table(result))
+    for line in console.export_text().splitlines():
+        assert line.rstrip() in README
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    accelsim (.*)$", README, re.MULTILINE))
+def test_commands_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = [word.strip('"') for word in re.findall(r'(?:[^\s"]|"[^"]*")+', command)]
+    words = [word.replace('"', "") for word in words]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "ASSUMPTIONS.md"])
+def test_at_most_two_pages(name: str) -> None:
+    assert len((ROOT / name).read_text().split()) < 1300
+
+
+def test_assumptions_name_files_that_exist() -> None:
+    for name in re.findall(r"`([a-z]+/[a-z_]+\.py)`", (ROOT / "ASSUMPTIONS.md").read_text()):
+        assert (ROOT / "accelsim" / name).is_file(), name
