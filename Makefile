@@ -12,7 +12,7 @@ test: .venv/.installed-dev
 	.venv/bin/mypy
 	$(PY) -m pytest
 
-test-long: .venv/.installed-dev
+test-long: .venv/.installed-dev  ## minutes: what the short suite leaves out
 	$(PY) -m pytest -m long
 
 bench: .venv/.installed-dev

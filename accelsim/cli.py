@@ -192,7 +192,7 @@ def run(
     if timeline_tasks < 1:
         raise AccelsimError(f"--timeline-tasks: expected at least 1, got {timeline_tasks}")
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task("simulating", total=1.0)
         made = verbs.simulate(
             mapping,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from math import prod
 from typing import Any
 
 import numpy as np
 import simpy
 
+from accelsim.errors import AccelsimError
 from accelsim.program import CAUSES, Phase, Program
 from accelsim.program.unroll import Instance, instances
 from accelsim.results import Execution, PhaseExecution, Record
+
+MAX_INSTANCES = 5_000_000
 
 
 def run(
@@ -18,7 +22,17 @@ def run(
     record: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Execution:
-    """Run a program event by event. record: instances kept per phase (None: all)."""
+    """Run a program event by event. record: instances kept per phase (None: all).
+
+    Raises AccelsimError when the program may have more than MAX_INSTANCES: every one is a Python
+    object here.
+    """
+    most = sum(prod(loop.trips for loop in p.loops) * len(p.tasks) for p in program.phases)
+    if most > MAX_INSTANCES:
+        raise AccelsimError(
+            f"engine reference keeps every task in memory: up to {most:,} of them, at most "
+            f"{MAX_INSTANCES:,} are run; engine compiled gives the same times"
+        )
     phases: list[PhaseExecution] = []
     begin = 0
     for number, phase in enumerate(program.phases):

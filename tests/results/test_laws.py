@@ -1,0 +1,126 @@
+"""Laws of every result: conservation, energy as a sum, bounds, the same bytes again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from accelsim import arch, spec, verbs
+from accelsim.errors import AccelsimError
+from accelsim.results import Result
+
+RUNS = [
+    (mapping, model, length)
+    for mapping in spec.names("mapping")
+    for model in ("t5", "xlm")
+    for length in (256, 1024, 2048)
+]
+
+
+@pytest.fixture(params=RUNS, ids=lambda r: "-".join(map(str, r)))
+def result(request: pytest.FixtureRequest) -> Result:
+    mapping, model, length = request.param
+    return verbs.simulate(mapping, model, length, settings=("workload.ranks.B=3",)).result
+
+
+def test_what_leaves_memory_enters_the_buffer(result: Result) -> None:
+    memory, buffer = (result.traffic_by_tensor[x] for x in ("dram", "global_buffer"))
+    for tensor in ("Q", "K", "V"):
+        assert memory[tensor]["read"] == buffer[tensor]["write"] > 0
+        assert buffer[tensor]["read"] >= buffer[tensor]["write"]
+    assert memory["AV"]["write"] > 0
+
+
+def test_every_server_accounts_for_all_time(result: Result) -> None:
+    total = result.ticks / result.ticks_per_cycle
+    for name, busy in result.busy_cycles.items():
+        parts = busy + sum(result.wait_cycles[name].values()) + result.tail_cycles[name]
+        assert parts == pytest.approx(total, rel=1e-12)
+        assert 0 <= busy <= total
+
+
+def test_energy_is_count_times_energy(result: Result) -> None:
+    machine = arch.build(spec.load("fusemax", "arch"))
+    total = 0.0
+    for part, actions in result.actions.items():
+        for action, tensors in actions.items():
+            count = sum(tensors.values())
+            level, unit = machine.level(part), machine.unit(part)
+            if level is not None:
+                total += count * float(level.read_pj if action == "read" else level.write_pj)
+            if unit is not None:
+                operation = unit.operation(action)
+                assert operation is not None
+                registers = 2 * unit.register_read_pj + unit.register_write_pj
+                each = operation.energy_pj + registers / unit.instances
+                total += count * float(each)
+    assert total == pytest.approx(result.energy_pj, rel=1e-12)
+    assert sum(result.energy_by_part_pj.values()) == pytest.approx(result.energy_pj, rel=1e-12)
+    assert result.energy_all_registers_pj > result.energy_pj
+
+
+def test_bounds_hold(result: Result) -> None:
+    assert result.bounds["cycles"] <= result.cycles
+    assert result.bounds["traffic_bytes"] <= sum(result.traffic_bytes["dram"].values())
+
+
+def test_reserved_within_capacity(result: Result) -> None:
+    for room in result.buffers.values():
+        assert 0 < room["reserved_bytes"] <= room["capacity_bytes"]
+        assert sum(room["by_tensor"].values()) == room["reserved_bytes"]
+
+
+def test_json_there_and_back(result: Result) -> None:
+    text = result.to_json()
+    assert Result.from_json(text) == result
+    assert Result.from_json(text).to_json() == text
+    assert set(json.loads(text)) >= {
+        "cycles", "seconds", "energy_pj", "utilization", "traffic_bytes", "tasks", "engine",
+        "bottleneck",
+    }  # fmt: skip
+
+
+def test_same_inputs_same_bytes() -> None:
+    once, again = (
+        verbs.simulate("fusemax__attention_1pass", "bert", 512).result.to_json() for _ in range(2)
+    )
+    assert once == again
+
+
+def test_engines_give_one_result() -> None:
+    settings = ("workload.ranks.B=1",)
+    fast, slow = (
+        json.loads(
+            verbs.simulate(
+                "fusemax__attention_1pass", "bert", 768, engine_name=name, settings=settings
+            ).result.to_json()
+        )
+        for name in ("compiled", "reference")
+    )
+    assert (fast.pop("engine"), slow.pop("engine")) == ("compiled", "reference")
+    assert fast == slow
+
+
+def test_settings_and_files_show_in_the_hashes() -> None:
+    plain = verbs.simulate("fusemax__attention_1pass", "bert", 256).result.inputs
+    slower = verbs.simulate(
+        "fusemax__attention_1pass", "bert", 256, settings=("arch.clock=1 GHz",)
+    ).result.inputs
+    assert plain["arch"]["sha256"] != slower["arch"]["sha256"]
+    assert plain["mapping"] == slower["mapping"]
+
+
+def test_the_reference_does_not_swallow_the_memory() -> None:
+    with pytest.raises(AccelsimError, match="engine compiled gives the same times"):
+        verbs.simulate("fusemax__attention_1pass", "bert", 16384, engine_name="reference")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not a result"), ("[]", "expected a JSON object"), ("{}", "missing"),
+     ('{"cycle": 1}', "unknown key 'cycle'")],
+)  # fmt: skip
+def test_what_is_no_result(text: str, message: str) -> None:
+    with pytest.raises(AccelsimError, match=message):
+        Result.from_json(text)
