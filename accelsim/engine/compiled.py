@@ -184,73 +184,70 @@ def _advance(
                     state[2, level] = high
                     if epoch > 0:
                         state[3, level] += 1
-                row = tiles[made & ring]
+                row = made & ring
                 at_first = 0
                 at_last = 0
                 for level in range(depth):
                     coordinate = state[0, level]
-                    row[level] = state[3, level]
-                    row[depth + 1 + level] = coordinate
-                    row[2 * depth + 1 + level] = coordinate - state[1, level]
+                    tiles[row, level] = state[3, level]
+                    tiles[row, depth + 1 + level] = coordinate
+                    tiles[row, 2 * depth + 1 + level] = coordinate - state[1, level]
                     if coordinate == state[1, level]:
                         at_first |= 1 << level
                     if coordinate + 1 == state[2, level]:
                         at_last |= 1 << level
-                row[first_bits] = at_first
-                row[last_bits] = at_last
+                tiles[row, first_bits] = at_first
+                tiles[row, last_bits] = at_last
                 made += 1
         if ended == 1 and epoch >= made + deepest:
             break
         for t in range(n_tasks):
-            task = tasks[t]
-            index = epoch - task[LAG]
+            index = epoch - tasks[t, LAG]
             if index < 0 or index >= made:
                 continue
-            tile = tiles[index & ring]
-            if task[GUARDED]:
-                at_first, at_last = tile[first_bits], tile[last_bits]
-                if (at_first & task[FIRST]) != task[FIRST]:
+            row = index & ring
+            if tasks[t, GUARDED]:
+                at_first, at_last = tiles[row, first_bits], tiles[row, last_bits]
+                if (at_first & tasks[t, FIRST]) != tasks[t, FIRST]:
                     continue
-                if (at_last & task[LAST]) != task[LAST]:
+                if (at_last & tasks[t, LAST]) != tasks[t, LAST]:
                     continue
-                if task[NOT_FIRST] and (at_first & task[NOT_FIRST]) == task[NOT_FIRST]:
+                if tasks[t, NOT_FIRST] and (at_first & tasks[t, NOT_FIRST]) == tasks[t, NOT_FIRST]:
                     continue
-                if task[NOT_LAST] and (at_last & task[NOT_LAST]) == task[NOT_LAST]:
+                if tasks[t, NOT_LAST] and (at_last & tasks[t, NOT_LAST]) == tasks[t, NOT_LAST]:
                     continue
-            server = task[SERVER]
+            server = tasks[t, SERVER]
             was_free = free[server]
             start = was_free
             cause = -1
-            for k in range(task[IN_FROM], task[IN_TO]):
-                edge = reads[k]
-                if edge[RESET] and tile[2 * depth + 1 + edge[LOOP]] < edge[RESET]:
+            for k in range(tasks[t, IN_FROM], tasks[t, IN_TO]):
+                if reads[k, RESET] and tiles[row, 2 * depth + 1 + reads[k, LOOP]] < reads[k, RESET]:
                     continue
-                count = tile[edge[LOOP]] - edge[SHIFT]
-                place = edge[BASE] + (count & edge[MASK]) * edge[SIZE]
-                for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * edge[MATCHED], 2):
-                    place += tile[edge[m]] * edge[m + 1]
+                count = tiles[row, reads[k, LOOP]] - reads[k, SHIFT]
+                place = reads[k, BASE] + (count & reads[k, MASK]) * reads[k, SIZE]
+                for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * reads[k, MATCHED], 2):
+                    place += tiles[row, reads[k, m]] * reads[k, m + 1]
                 if tokens[place, 1] == count and tokens[place, 0] > start:
                     start = tokens[place, 0]
-                    cause = edge[CAUSE]
-            end = start + task[OCCUPANCY]
+                    cause = reads[k, CAUSE]
+            end = start + tasks[t, OCCUPANCY]
             free[server] = end
             executed[t] += 1
             if cause >= 0:
                 waits[server, cause] += start - was_free
-            for k in range(task[OUT_FROM], task[OUT_TO]):
-                edge = writes[k]
-                count = tile[edge[LOOP]]
-                place = edge[BASE] + (count & edge[MASK]) * edge[SIZE]
-                for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * edge[MATCHED], 2):
-                    place += tile[edge[m]] * edge[m + 1]
-                tokens[place, 0] = end + edge[SHIFT]
+            for k in range(tasks[t, OUT_FROM], tasks[t, OUT_TO]):
+                count = tiles[row, writes[k, LOOP]]
+                place = writes[k, BASE] + (count & writes[k, MASK]) * writes[k, SIZE]
+                for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * writes[k, MATCHED], 2):
+                    place += tiles[row, writes[k, m]] * writes[k, m + 1]
+                tokens[place, 0] = end + writes[k, SHIFT]
                 tokens[place, 1] = count
             if recorded < kept.shape[0]:
                 kept[recorded, 0] = t
                 kept[recorded, 1] = start
                 kept[recorded, 2] = end
                 for level in range(depth):
-                    kept[recorded, 3 + level] = tile[depth + 1 + level]
+                    kept[recorded, 3 + level] = tiles[row, depth + 1 + level]
                 recorded += 1
         epoch += 1
     clock[EPOCH] = epoch
