@@ -90,7 +90,15 @@ def check(path: str) -> str:
     """
     value, source = spec.read_file(Path(path))
     kind = spec.kind_of(value, source)
-    document = spec.validate(value, source, kind)
+    try:
+        document = spec.validate(value, source, kind)
+    except SpecError as error:
+        text = value.get("einsums")
+        if kind != "cascade" or not isinstance(text, str):
+            raise
+        # Keys and statements are read apart: report the faults of both at once.
+        _, faults = cascade.read_statements(text, source)
+        raise SpecError((*error.faults, *faults)) from None
     name = getattr(document.spec, kind)
     match kind:
         case "cascade":

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from accelsim import verbs
 from accelsim.cli import app
 from accelsim.report.tables import result_table
+from accelsim.results import Result
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -41,3 +42,9 @@ def test_at_most_two_pages(name: str) -> None:
 def test_assumptions_name_files_that_exist() -> None:
     for name in re.findall(r"`([a-z]+/[a-z_]+\.py)`", (ROOT / "ASSUMPTIONS.md").read_text()):
         assert (ROOT / "accelsim" / name).is_file(), name
+
+
+def test_every_field_of_a_result_is_explained() -> None:
+    text = (ROOT / "docs" / "results.md").read_text()
+    for field in Result.__dataclass_fields__:
+        assert f"`{field}`" in text, field

@@ -1,6 +1,6 @@
 """What is computed: cascades of Einsums, their meaning, their text."""
 
-from accelsim.cascade.build import build, cascade_from_text
+from accelsim.cascade.build import build, cascade_from_text, read_statements
 from accelsim.cascade.interpret import interpret
 from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor
 from accelsim.cascade.show import latex, show, show_einsum
@@ -14,6 +14,7 @@ __all__ = [
     "cascade_from_text",
     "interpret",
     "latex",
+    "read_statements",
     "show",
     "show_einsum",
 ]

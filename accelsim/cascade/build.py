@@ -18,7 +18,7 @@ from accelsim.cascade.nodes import (
 )
 from accelsim.cascade.parse import parse_statement
 from accelsim.errors import Fault, Position, SpecError, nearest
-from accelsim.spec import Document, load_text
+from accelsim.spec import Document, Source, load_text
 from accelsim.spec.records import CascadeSpec
 
 _VARIABLE = re.compile(r"[a-z][a-z0-9]*")
@@ -33,18 +33,39 @@ def build(document: Document[CascadeSpec]) -> Cascade:
     """The cascade that a file states. Raises SpecError with all faults found."""
     builder = _Builder(document)
     for stage in (
-        builder.check_ranks,
-        builder.read_tensors,
-        builder.read_einsums,
-        builder.check_accesses,
-        builder.check_order,
-        builder.check_predicates,
-        builder.check_recurrences,
+        (builder.check_ranks, builder.read_tensors, builder.read_einsums),
+        (builder.check_accesses,),
+        (builder.check_order, builder.check_predicates),
+        (builder.check_recurrences,),
     ):
-        stage()
+        for step in stage:
+            step()
         if builder.faults:
             raise SpecError(builder.faults)
     return builder.cascade()
+
+
+def read_statements(text: str, source: Source) -> tuple[list[Einsum], list[Fault]]:
+    """The Einsums of the block `einsums`, one a line, and the faults of those that are none."""
+    einsums: list[Einsum] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(text.split("\n")):
+        statement = line.split("#", 1)[0].rstrip()
+        if not statement.strip():
+            continue
+        offset = len(statement) - len(statement.lstrip())
+
+        def place(column: int, number: int = number, offset: int = offset) -> Position:
+            return source.block_position(("einsums",), number, column + offset)
+
+        found = parse_statement(statement.strip(), place, source.line(place(0).line))
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            einsums.append(found)
+    if not einsums and not faults:
+        faults.append(source.fault(("einsums",), "expected at least one Einsum"))
+    return einsums, faults
 
 
 class _Builder:
@@ -132,23 +153,8 @@ class _Builder:
                 self._at(("initial", name), message, nearest(name, self.tensors), key=True)
 
     def read_einsums(self) -> None:
-        for number, line in enumerate(self.spec.einsums.split("\n")):
-            text = line.split("#", 1)[0].rstrip()
-            if not text.strip():
-                continue
-            offset = len(text) - len(text.lstrip())
-
-            def place(column: int, number: int = number, offset: int = offset) -> Position:
-                return self.source.block_position(("einsums",), number, column + offset)
-
-            excerpt = self.source.line(place(0).line)
-            found = parse_statement(text.strip(), place, excerpt)
-            if isinstance(found, Fault):
-                self.faults.append(found)
-            else:
-                self.einsums.append(found)
-        if not self.einsums and not self.faults:
-            self._at(("einsums",), "expected at least one Einsum")
+        self.einsums, faults = read_statements(self.spec.einsums, self.source)
+        self.faults += faults
 
     # Accesses ---------------------------------------------------------------------------------
 
