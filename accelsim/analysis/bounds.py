@@ -8,8 +8,17 @@ from fractions import Fraction
 from itertools import combinations
 from math import prod
 
-from accelsim.analysis.counts import fold_parts, point_operations, point_ranks, points
-from accelsim.cascade.nodes import Cascade
+from accelsim.analysis.counts import (
+    fold_parts,
+    point_operations,
+    point_ranks,
+    points,
+    total_counts,
+    touched,
+)
+from accelsim.analysis.footprints import live
+from accelsim.analysis.passes import passes
+from accelsim.cascade.nodes import Access, At, Cascade, Einsum
 from accelsim.errors import AccelsimError
 
 
@@ -61,15 +70,12 @@ def bounds(cascade: Cascade, shapes: Mapping[str, int], rates: MachineRates) -> 
     of units, the operations that only these can do, each at its fewest element-cycles, spread
     evenly over their elements. A part of a rank whose size a mapping chooses counts as one.
     """
-    words = 0
-    for name in (*cascade.inputs, *cascade.outputs):
-        ranks = fold_parts(cascade, list(cascade.tensor(name).ranks))
-        words += prod(shapes.get(rank, 1) for rank in ranks)
+    words = compulsory_words(cascade, shapes)
     work: dict[frozenset[str], Fraction] = {}
     for einsum in cascade.einsums:
         count = points(cascade, einsum, shapes)
         if count is None:
-            count = prod(shapes.get(rank, 1) for rank in point_ranks(cascade, einsum))
+            count = _at_least(cascade, einsum, point_ranks(cascade, einsum), shapes, empty=0)
         for operation, times in point_operations(einsum).items():
             able = frozenset(unit for unit, (_, ops) in rates.units.items() if operation in ops)
             if not able:
@@ -87,3 +93,158 @@ def bounds(cascade: Cascade, shapes: Mapping[str, int], rates: MachineRates) -> 
                 best, who = cycles, group
     moved = words * rates.word_bytes
     return Bounds(moved, moved / rates.dram_bytes_per_cycle, best, who)
+
+
+def compulsory_words(cascade: Cascade, shapes: Mapping[str, int]) -> int:
+    """Words that every mapping moves: inputs that are used read once, outputs written once."""
+    read = {
+        name: max(
+            (
+                _touched(cascade, einsum, access, shapes)
+                for einsum in cascade.einsums
+                for access in einsum.inputs
+                if access.tensor == name
+            ),
+            default=0,
+        )
+        for name in cascade.inputs
+    }
+    written = (
+        _touched(cascade, einsum, einsum.output, shapes)
+        for einsum in cascade.einsums
+        if einsum.name in cascade.outputs
+    )
+    return sum(read.values()) + sum(written)
+
+
+def _touched(cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[str, int]) -> int:
+    known = touched(cascade, einsum, access, shapes)
+    if known is not None:
+        return known
+    over = dict.fromkeys(i.variable for i in access.indices if isinstance(i, At))
+    ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
+    return _at_least(cascade, einsum, ranks, shapes, empty=0)
+
+
+def _at_least(
+    cascade: Cascade,
+    einsum: Einsum,
+    ranks: tuple[str, ...],
+    shapes: Mapping[str, int],
+    *,
+    empty: int,
+) -> int:
+    """Points over ranks when the size of a part is the mapping's choice: as if it were one.
+
+    A predicate on such a part may leave any number of points; `empty` then.
+    """
+    return empty if einsum.predicate else prod(shapes.get(rank, 1) for rank in ranks)
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Operations (a `mac` is one) for each byte that every mapping moves."""
+
+    operations: int
+    compulsory_bytes: Fraction
+
+    @property
+    def operations_per_byte(self) -> Fraction:
+        return Fraction(self.operations) / self.compulsory_bytes
+
+
+def intensity(cascade: Cascade, shapes: Mapping[str, int], word_bytes: Fraction) -> Intensity:
+    """Arithmetic intensity. Raises AccelsimError when shapes leave an operation uncounted."""
+    counted = total_counts(cascade, shapes)
+    missing = {op for e in cascade.einsums for op in point_operations(e)} - set(counted)
+    if missing:
+        raise AccelsimError(f"the shapes given do not tell how many {', '.join(sorted(missing))}")
+    return Intensity(sum(counted.values()), compulsory_words(cascade, shapes) * word_bytes)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Words moved by a schedule that exists: not a bound, a better one may be found."""
+
+    words: int
+    rows_in_flight: int
+    row_words: int
+    tile_words: int
+    note: str = "best known schedule, not a bound"
+
+
+def best_known_schedule(
+    cascade: Cascade,
+    shapes: Mapping[str, int],
+    capacity_words: int,
+    *,
+    rows: str = "P",
+    stream: str = "M",
+) -> Schedule:
+    """As many rows as fit stay on chip; the other inputs stream by, once per pass of each.
+
+    Values of a row that carry the whole streamed rank are recomputed. Raises AccelsimError when
+    not even one row fits, or a tensor needs a pass per coordinate.
+    Source: FlashAttention's schedule (arXiv 2205.14135); words as in design/passes.md, A4 and A5.
+    """
+    found = passes(cascade)
+    ends = (*cascade.inputs, *cascade.outputs)
+    parts = set(cascade.parts(stream))
+    shared = set.intersection(*(set(cascade.tensor(name).ranks) for name in ends)) - {rows, *parts}
+
+    def words(name: str, without: set[str]) -> int:
+        ranks = [rank for rank in cascade.tensor(name).ranks if rank not in without]
+        return prod(shapes[rank] for rank in fold_parts(cascade, ranks))
+
+    streamed = [n for n in cascade.inputs if rows not in cascade.tensor(n).ranks]
+    once = [n for n in ends if n not in streamed]
+    tile = sum(words(n, shared | parts) for n in streamed) * shapes.get(
+        cascade.parts(stream)[-1], 1
+    )
+    if cascade.parts(stream) == (stream,):
+        tile //= shapes[stream]
+    row = _row_words(cascade, shapes, shared | {rows}, rows, stream)
+    in_flight = min((capacity_words - tile) // row, shapes[rows])
+    if in_flight < 1:
+        raise AccelsimError(
+            f"{capacity_words:,} words hold no row: a tile takes {tile:,}, a row {row:,}"
+        )
+    again = 0
+    for name in streamed:
+        times = found.by_tensor[name].get(stream, 1)
+        if times is None:
+            raise AccelsimError(f"{name} is read once per coordinate of {stream}")
+        again += times * words(name, shared)
+    heads = prod(shapes[rank] for rank in shared)
+    groups = -(-shapes[rows] // in_flight)
+    moved = sum(words(name, shared) for name in once) + again * groups
+    return Schedule(heads * moved, in_flight, row, tile)
+
+
+def _row_words(
+    cascade: Cascade, shapes: Mapping[str, int], without: set[str], rows: str, stream: str
+) -> int:
+    """Words that one row keeps on chip while the other inputs stream by.
+
+    Its inputs, its running state and ends, tiles' values that are read in a later sweep, and its
+    outputs; an output takes the place of a state of the same ranks.
+    """
+    parts = cascade.parts(stream)
+    sizes = live(cascade, passes(cascade))
+    states: dict[tuple[str, ...], int] = {}
+    outputs: set[tuple[str, ...]] = set()
+    for tensor in cascade.tensors:
+        own = tuple(rank for rank in parts if rank in tensor.ranks)
+        if rows not in tensor.ranks or own == parts and tensor.initial is None:
+            continue
+        rest = tuple(r for r in tensor.ranks if r not in without and r not in parts)
+        running = tensor.initial is not None
+        kept_tiles = own and stream in sizes[tensor.name] and sizes[tensor.name][stream].ranks
+        if tensor.name in cascade.outputs:
+            outputs.add(rest)
+        elif not own or running or kept_tiles:
+            tiles = prod(shapes[r] for r in own) if kept_tiles else 1
+            states[rest] = states.get(rest, 0) + tiles
+    for rest in outputs:
+        states.setdefault(rest, 1)
+    return sum(count * prod(shapes[rank] for rank in rest) for rest, count in states.items())

@@ -7,7 +7,10 @@ from math import prod
 
 import numpy as np
 
+from accelsim.analysis.formulas import Formula, Product, total
 from accelsim.cascade.nodes import (
+    Access,
+    At,
     Call,
     Cascade,
     Comparison,
@@ -83,20 +86,76 @@ def points(cascade: Cascade, einsum: Einsum, shapes: Mapping[str, int]) -> int |
     if not einsum.predicate:
         extents = [shape_of(cascade, rank, shapes) for rank in point_ranks(cascade, einsum)]
         return None if None in extents else prod(e for e in extents if e is not None)
+    return _distinct(cascade, einsum, iteration_variables(einsum), shapes)
+
+
+def touched(
+    cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[str, int]
+) -> int | None:
+    """Different elements of a tensor that one access of an Einsum means; None as for `points`."""
+    over = tuple(dict.fromkeys(i.variable for i in access.indices if isinstance(i, At)))
+    if not einsum.predicate:
+        ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
+        extents = [shape_of(cascade, rank, shapes) for rank in ranks]
+        return None if None in extents else prod(e for e in extents if e is not None)
+    return _distinct(cascade, einsum, over, shapes)
+
+
+def _distinct(
+    cascade: Cascade, einsum: Einsum, kept: tuple[str, ...], shapes: Mapping[str, int]
+) -> int | None:
+    """Combinations of the kept variables for which some point satisfies the predicate."""
+    shapes = _settled(cascade, einsum, kept, shapes)
     over = {v: shape_of(cascade, cascade.rank_of(v), shapes) for v in iteration_variables(einsum)}
     if any(extent is None for extent in over.values()):
         return None
     sizes = {v: extent for v, extent in over.items() if extent is not None}
-    tied = sorted(
-        {
-            term.variable
-            for comparison in einsum.predicate
-            for term in (*comparison.left, *comparison.right)
-            if term.variable is not None
-        }
-    )
-    free = prod(extent for v, extent in sizes.items() if v not in tied)
-    return free * _count(cascade, einsum, tied, sizes, shapes)
+    tied = sorted(_tied(einsum))
+    free = prod(extent for v, extent in sizes.items() if v not in tied and v in kept)
+    return free * _count(cascade, einsum, tied, sizes, shapes, kept)
+
+
+def _tied(einsum: Einsum) -> set[str]:
+    """Variables that a predicate compares."""
+    return {
+        term.variable
+        for comparison in einsum.predicate
+        for term in (*comparison.left, *comparison.right)
+        if term.variable is not None
+    }
+
+
+def _settled(
+    cascade: Cascade, einsum: Einsum, kept: tuple[str, ...], shapes: Mapping[str, int]
+) -> Mapping[str, int]:
+    """The shapes, one tile for a cut rank whose parts are compared only as M0*m1 + m0.
+
+    Points are then those of the whole rank, however a mapping cuts it.
+    """
+    out = dict(shapes)
+    over = {cascade.rank_of(v): v for v in iteration_variables(einsum)}
+    for root, parts in cascade.partitions:
+        if root not in shapes or len(parts) != 2 or not all(part in over for part in parts):
+            continue
+        outer, inner = (over[part] for part in parts)
+        if (outer in kept) == (inner in kept) and all(
+            _as_root(c, outer, inner, parts[1]) for c in einsum.predicate
+        ):
+            out |= {parts[0]: 1, parts[1]: shapes[root]}
+    return out
+
+
+def _as_root(comparison: Comparison, outer: str, inner: str, shape: str) -> bool:
+    """Whether every part is compared as coefficient * (shape*outer + inner)."""
+    slopes = {(outer, shape): 0, (inner, None): 0}
+    for sign, terms in ((1, comparison.left), (-1, comparison.right)):
+        for term in terms:
+            key = (term.variable or "", term.shape)
+            if key in slopes:
+                slopes[key] += sign * term.coefficient
+            elif term.variable in {outer, inner} or term.shape == shape:
+                return False
+    return slopes[outer, shape] == slopes[inner, None]
 
 
 def _count(
@@ -105,14 +164,17 @@ def _count(
     tied: list[str],
     sizes: Mapping[str, int],
     shapes: Mapping[str, int],
+    kept: tuple[str, ...],
 ) -> int:
-    """Combinations of the tied variables that satisfy the predicate.
+    """Combinations of the tied and kept variables for which the predicate holds.
 
-    One variable, the widest, is counted as an interval for each combination of the others.
+    One variable, the widest, is counted as an interval for each combination of the others;
+    of one that is not kept it only matters whether there is such a coordinate.
     """
     rows = [_linear(cascade, comparison, shapes) for comparison in einsum.predicate]
     relations = [comparison.relation for comparison in einsum.predicate]
-    inner = max(tied, key=lambda v: (sizes[v], v))
+    dropped = [v for v in tied if v not in kept]
+    inner = max(dropped or tied, key=lambda v: (sizes[v], v))
     if any(r == "!=" for r in relations):
         inner = ""
     others = [v for v in tied if v != inner]
@@ -138,7 +200,11 @@ def _count(
                 high = np.minimum(high, (limit - c) // a + 1)
             else:
                 low = np.maximum(low, -((limit - c) // -a))
-    return int(np.maximum(high - low, 0).sum())
+    ways = np.maximum(high - low, 0)
+    gone = tuple(i for i, v in enumerate(others) if v in dropped)
+    if not dropped:
+        return int(ways.sum())
+    return int((ways > 0).any(axis=gone).sum()) if gone else int((ways > 0).sum())
 
 
 def _linear(
@@ -166,15 +232,37 @@ def operation_counts(
     """Einsum -> operation -> formula in rank shapes (and count, where shapes tell)."""
     out: dict[str, dict[str, dict[str, object]]] = {}
     for einsum in cascade.einsums:
-        ranks = "*".join(point_ranks(cascade, einsum)) or "1"
-        total = points(cascade, einsum, shapes) if shapes is not None else None
+        ranks = point_ranks(cascade, einsum)
+        count = points(cascade, einsum, shapes) if shapes is not None else None
         out[einsum.name] = {}
         for operation, times in sorted(point_operations(einsum).items()):
-            formula = ranks if times == 1 else f"{times}*{ranks}"
-            row: dict[str, object] = {"formula": formula}
+            row: dict[str, object] = {"formula": str(Product(times, ranks))}
             if einsum.predicate:
                 row["of"] = "points of the predicate only; the formula counts all"
-            if total is not None:
-                row["count"] = times * total
+            if count is not None:
+                row["count"] = times * count
             out[einsum.name][operation] = row
     return out
+
+
+def total_formulas(cascade: Cascade) -> dict[str, Formula]:
+    """Operation -> how many in all, as a formula; predicates left out."""
+    terms: dict[str, list[Product]] = {}
+    for einsum in cascade.einsums:
+        for operation, times in point_operations(einsum).items():
+            terms.setdefault(operation, []).append(Product(times, point_ranks(cascade, einsum)))
+    return {operation: total(products) for operation, products in sorted(terms.items())}
+
+
+def total_counts(cascade: Cascade, shapes: Mapping[str, int]) -> dict[str, int]:
+    """Operation -> how many in all; without those that take part in points of unknown number."""
+    counted: dict[str, int] = {}
+    unknown: set[str] = set()
+    for einsum in cascade.einsums:
+        count = points(cascade, einsum, shapes)
+        for operation, times in point_operations(einsum).items():
+            if count is None:
+                unknown.add(operation)
+            else:
+                counted[operation] = counted.get(operation, 0) + times * count
+    return {operation: n for operation, n in sorted(counted.items()) if operation not in unknown}

@@ -3,27 +3,55 @@
 Per fiber of a rank: how many coordinates of a tensor must exist at once when everything is fused as
 far as the sweeps allow. A value read in a later sweep than it is made in lives for the whole
 fiber; so does one read through an unbounded window (a prefix). Else its window lives, times
-the inner parts of the rank when that is cut. The state of a recurrence is one coordinate.
+the inner parts of the rank when that is cut. The state of a recurrence is one coordinate, and so is
+an end.
 Source: FuseMax (arXiv 2406.10491), section III, algorithmic minimum live footprint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import inf
 from typing import Any
 
-from accelsim.analysis.passes import PassAnalysis
-from accelsim.cascade.nodes import Access, At, Cascade, Tensor, reduced_variables
+from accelsim.analysis.formulas import Product, evaluate
+from accelsim.analysis.passes import PassAnalysis, reach
+from accelsim.cascade.nodes import Access, At, Cascade, Einsum, Tensor, reduced_variables
+
+__all__ = ["alternatives", "evaluate", "footprint_totals", "footprints", "live"]
 
 
-def footprints(cascade: Cascade, found: PassAnalysis) -> dict[str, dict[str, str]]:
-    """Tensor -> root rank -> live coordinates per fiber, such as "M", "M0", "1", "3"."""
-    out: dict[str, dict[str, str]] = {}
+def live(cascade: Cascade, found: PassAnalysis) -> dict[str, dict[str, Product]]:
+    """Tensor -> root rank -> live coordinates per fiber."""
+    out: dict[str, dict[str, Product]] = {}
     for tensor in cascade.tensors:
         out[tensor.name] = {}
         for root in cascade.ranks:
             own = [rank for rank in cascade.parts(root) if rank in tensor.ranks]
             if own:
                 out[tensor.name][root] = _live(cascade, found, tensor, root, own)
+    return out
+
+
+def footprints(cascade: Cascade, found: PassAnalysis) -> dict[str, dict[str, str]]:
+    """Tensor -> root rank -> live coordinates per fiber, such as "M", "M0", "1", "3"."""
+    return {
+        name: {rank: str(size) for rank, size in row.items()}
+        for name, row in live(cascade, found).items()
+    }
+
+
+def footprint_totals(cascade: Cascade, found: PassAnalysis) -> dict[str, Product]:
+    """Tensor -> words live at once when each rank is at its least.
+
+    The least of each rank by itself; one loop order may not reach all of them together.
+    """
+    out = {}
+    for name, row in live(cascade, found).items():
+        words = Product()
+        for size in row.values():
+            words = words.times(size)
+        out[name] = words
     return out
 
 
@@ -43,7 +71,7 @@ def alternatives(cascade: Cascade, found: PassAnalysis) -> list[dict[str, Any]]:
             made, last = _life(cascade, found, tensor, root)
             if last <= made:
                 continue
-            whole = _whole(cascade, root, own)
+            whole = str(_whole(cascade, root, own))
             reads, repeated = _ancestry(cascade, tensor.name, set(own))
             row: dict[str, Any] = {
                 "tensor": tensor.name,
@@ -63,58 +91,67 @@ def alternatives(cascade: Cascade, found: PassAnalysis) -> list[dict[str, Any]]:
     return out
 
 
-def _live(cascade: Cascade, found: PassAnalysis, tensor: Tensor, root: str, own: list[str]) -> str:
-    unit = own[0]
-    inner = "*".join(own[1:])
+def _live(
+    cascade: Cascade, found: PassAnalysis, tensor: Tensor, root: str, own: list[str]
+) -> Product:
     made, last = _life(cascade, found, tensor, root)
-    if tensor.initial is not None and unit in cascade.iterative and _state_only(cascade, tensor):
-        return inner or "1"
     if last > made:
         return _whole(cascade, root, own)
-    offsets = []
+    inner = Product(1, tuple(sorted(own[1:])))
+    low = high = None
+    for einsum, access in _reads(cascade, tensor, own):
+        nearest, furthest = _window(cascade, einsum, access, tensor, own[0])
+        low = nearest if low is None else min(low, nearest)
+        high = furthest if high is None else max(high, furthest)
+    if low is None or high is None:
+        return inner
+    if low == -inf or high == inf:  # a prefix, or a full mixing
+        return _whole(cascade, root, own)
+    if tensor.initial is not None and high - low <= 1:  # the step replaces what it reads
+        return inner
+    return Product(int(high - low) + 1).times(inner)
+
+
+def _window(
+    cascade: Cascade, einsum: Einsum, access: Access, tensor: Tensor, unit: str
+) -> tuple[float, float]:
+    """Coordinates of a tensor that a point of its reader needs, from the point's own."""
+    if unit not in tensor.ranks:
+        return 0, 0
+    index = access.indices[tensor.ranks.index(unit)]
+    if not isinstance(index, At):
+        return 0, 0
+    kept = [
+        i.variable
+        for i in einsum.output.indices
+        if isinstance(i, At) and cascade.rank_of(i.variable) == unit
+    ]
+    low, high = 0.0, 0.0
+    if index.variable in reduced_variables(einsum) and kept:
+        low, high = reach(einsum.predicate, index.variable, kept[0])
+    return index.offset + low, index.offset + high
+
+
+def _whole(cascade: Cascade, root: str, own: list[str]) -> Product:
+    return Product(1, (root,) if tuple(own) == cascade.parts(root) else tuple(sorted(own)))
+
+
+def _reads(cascade: Cascade, tensor: Tensor, own: list[str]) -> Iterator[tuple[Einsum, Access]]:
+    """Reads of a tensor at the coordinates of a rank; a read of its end alone is none."""
     for einsum in cascade.einsums:
         for access in einsum.inputs:
-            if access.tensor != tensor.name:
-                continue
-            index = access.indices[tensor.ranks.index(unit)]
-            if isinstance(index, At):
-                offsets.append(index.offset)
-                over = [v for v in reduced_variables(einsum) if cascade.rank_of(v) == unit]
-                kept = {i.variable for i in einsum.output.indices if isinstance(i, At)}
-                same = [v for v in kept if cascade.rank_of(v) == unit]
-                if index.variable in over and same:
-                    return _whole(cascade, root, own)  # a prefix, or a full mixing
-    window = max(offsets) - min(offsets) + 1 if offsets else 1
-    if not inner:
-        return str(window)
-    return inner if window == 1 else f"{window}*{inner}"
-
-
-def _state_only(cascade: Cascade, tensor: Tensor) -> bool:
-    """Whether the recurrence is read only where it stands and at its end."""
-    for einsum in cascade.einsums:
-        for access in einsum.inputs:
-            if access.tensor == tensor.name and not _near(access):
-                return False
-    return True
-
-
-def _near(access: Access) -> bool:
-    return all(abs(i.offset) <= 1 for i in access.indices if isinstance(i, At))
-
-
-def _whole(cascade: Cascade, root: str, own: list[str]) -> str:
-    return root if tuple(own) == cascade.parts(root) else "*".join(own)
+            if access.tensor == tensor.name and any(
+                isinstance(index, At) and rank in own
+                for index, rank in zip(access.indices, tensor.ranks, strict=True)
+            ):
+                yield einsum, access
 
 
 def _life(cascade: Cascade, found: PassAnalysis, tensor: Tensor, root: str) -> tuple[int, int]:
     """Sweep over the rank in which a tensor is made (an input: first read), and last read."""
     sweeps = found.sweep_of.get(root, {})
-    reads = [
-        sweeps.get(einsum.name, 1)
-        for einsum in cascade.einsums
-        if any(access.tensor == tensor.name for access in einsum.inputs)
-    ]
+    own = [rank for rank in cascade.parts(root) if rank in tensor.ranks]
+    reads = [sweeps.get(einsum.name, 1) for einsum, _ in _reads(cascade, tensor, own)]
     made = sweeps.get(tensor.name, min(reads, default=1))
     return made, max(reads, default=made)
 

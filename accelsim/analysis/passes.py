@@ -124,8 +124,7 @@ def _runs_down(cascade: Cascade) -> bool:
     """Whether something is easier to compute from the last coordinate to the first."""
     for einsum in cascade.einsums:
         tensor = cascade.tensor(einsum.name)
-        ascends = any(isinstance(i, At) and i.offset for i in einsum.output.indices)
-        if (tensor.initial is not None and not ascends) or einsum.predicate:
+        if (tensor.initial is not None and not _ascends(einsum)) or einsum.predicate:
             return True
     return False
 
@@ -172,6 +171,8 @@ class _Fixpoint:
                     return None, {}
             if not changed:
                 break
+        else:
+            raise AssertionError(f"needs of {self.cascade.name} do not settle")
         runs = {e.name: max(1, self.runs.get(e.name, 1)) for e in self.cascade.einsums}
         return self.read_in, runs
 
@@ -189,7 +190,7 @@ class _Fixpoint:
                 for access, needs in reads
                 if fiber in needs or None in needs
             ]
-            need = self._combine(einsum, [(a, n) for a, n in here if n is not None])
+            need = self._combine(einsum, fiber, [(a, n) for a, n in here if n is not None])
             if need is not None and einsum.name != self.origin:
                 changed |= self._record(einsum, fiber, need, widen=widen)
         return changed
@@ -235,15 +236,23 @@ class _Fixpoint:
             case _:
                 return {None: _joined(known)} if known else {}
 
-    def _combine(self, einsum: Einsum, reads: list[tuple[Access, Need]]) -> Need | None:
+    def _reads_lineage(self, access: Access, fiber: Shift) -> bool:
+        """Whether an access reads the lineage along the unit, on the fiber that is asked about."""
+        if access.tensor not in self.lineage or not isinstance(self._index(access, self.unit), At):
+            return False
+        if self.shifting is None or fiber is None:
+            return True
+        index = self._index(access, self.shifting)
+        return isinstance(index, At) and index.offset == fiber
+
+    def _combine(
+        self, einsum: Einsum, fiber: Shift, reads: list[tuple[Access, Need]]
+    ) -> Need | None:
         """When a point happens, and so its output, before its own index is applied."""
         if not reads:
             return None
         placed = [(access, self._at_point(einsum, access, need)) for access, need in reads]
-        synced = [
-            access.tensor in self.lineage and isinstance(self._index(access, self.unit), At)
-            for access, _ in placed
-        ]
+        synced = [self._reads_lineage(access, fiber) for access, _ in placed]
         sweep = max(need.sweep for _, need in placed)
         if any(synced):
             sweep = max(sweep, 1)
@@ -293,7 +302,7 @@ class _Fixpoint:
         for variable in over:
             low, high = -inf, inf
             if isinstance(output, At):
-                low, high = _window(einsum.predicate, variable, output.variable)
+                low, high = reach(einsum.predicate, variable, output.variable)
             need = Need(need.sweep, need.low + low, need.high + high)
         if not isinstance(output, At):
             return Need(need.sweep, -inf, inf) if over else need
@@ -311,8 +320,7 @@ class _Fixpoint:
         output = self._index(einsum.output, self.unit)
         if isinstance(output, At) and output.offset:
             return True
-        ascends = any(isinstance(i, At) and i.offset for i in einsum.output.indices)
-        return self.unit in self.cascade.iterative and not ascends
+        return not _ascends(einsum) and _down(self.cascade, einsum) == self.unit
 
     def _record(self, einsum: Einsum, fiber: Shift, need: Need, *, widen: bool) -> bool:
         key = fiber
@@ -336,6 +344,23 @@ class _Fixpoint:
         return True
 
 
+def _ascends(einsum: Einsum) -> bool:
+    """Whether an Einsum writes at v+1."""
+    return any(isinstance(i, At) and i.offset for i in einsum.output.indices)
+
+
+def _down(cascade: Cascade, einsum: Einsum) -> str | None:
+    """The rank that a tensor written at v runs down: the one at which it is read at v+1."""
+    for reader in cascade.einsums:
+        for access in reader.inputs:
+            if access.tensor == einsum.name:
+                ranks = cascade.tensor(einsum.name).ranks
+                for index, rank in zip(access.indices, ranks, strict=True):
+                    if isinstance(index, At) and index.offset == 1:
+                        return rank
+    return None
+
+
 def _joined(needs: dict[Shift, Need]) -> Need:
     total: Need | None = None
     for need in needs.values():
@@ -357,7 +382,7 @@ def _offset_ranks(cascade: Cascade) -> set[str]:
     return out
 
 
-def _window(predicate: tuple[Comparison, ...], reduced: str, kept: str) -> tuple[float, float]:
+def reach(predicate: tuple[Comparison, ...], reduced: str, kept: str) -> tuple[float, float]:
     """Bounds of reduced - kept that the predicate gives."""
     low, high = -inf, inf
     for comparison in predicate:

@@ -135,5 +135,19 @@ HALO = text("halo", "I", "X:I Y:I", "Y", """
 BROADCAST = text("broadcast", "K", "A:K B:K Y: Z:K", "Z", """
     Y[] = A[k]
     Z[k] = Y[] * B[k]""")  # fmt: skip
+# The maximum of the tiles before this one: another fiber of M0, no pass over this one.
+STALE = text(
+    "stale",
+    "M P",
+    "S:M1,M0,P LM:M1,P RM:M1,P N:M1,M0,P D:P",
+    "D",
+    """
+    LM[m1,p] = S[m1,m0,p] :: max
+    RM[m1+1,p] = max(RM[m1,p], LM[m1,p])
+    N[m1,m0,p] = exp(S[m1,m0,p] - RM[m1,p])
+    D[p] = N[m1,m0,p]""",
+    partitions="{M: [M1, M0]}",
+    initial="{RM: 0}",
+)
 
 ALL = {name.lower(): value for name, value in list(globals().items()) if name.isupper()}

@@ -79,6 +79,8 @@ def test_the_pass_of_each_einsum() -> None:
         ("two_tensors", "K", 1),
         ("halo", "I", 1),
         ("broadcast", "K", 1),
+        ("stale", "M", 1),
+        ("stale", "M0", 1),
     ],
 )
 def test_known_cascades(name: str, rank: str, passes: int | None) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from accelsim import arch, cascade, mapping, program, spec
 from accelsim.program import Phase
+from accelsim.spec.load import Override
 
 
-def phase(name: str, length: int = 1024, **ranks: int) -> tuple[Phase, int]:
+def phase(
+    name: str, length: int = 1024, overrides: Sequence[Override] = (), **ranks: int
+) -> tuple[Phase, int]:
     shapes = {"B": 2, "H": 3, "E": 64, "F": 64, "M": length, "P": length} | ranks
     machine = arch.build(spec.load("fusemax", "arch"))
     built = cascade.build(spec.load("attention_1pass", "cascade"))
-    lowered = program.lower(mapping.build(spec.load(name, "mapping"), built, machine, shapes))
+    lowered = program.lower(
+        mapping.build(spec.load(name, "mapping", overrides), built, machine, shapes)
+    )
     return lowered.phases[0], lowered.ticks_per_cycle
 
 
@@ -76,3 +83,17 @@ def test_no_edge_stays_within_a_server() -> None:
         for edge in made.edges:
             same = made.tasks[edge.producer].server == made.tasks[edge.consumer].server
             assert edge.latency or not same
+
+
+def test_a_value_carried_between_units_starts_afresh_with_each_run() -> None:
+    """SPNV on the other array reads the RNV of the M1 before, at the same P1."""
+    at = ("phases", "attention", "einsums", "SPNV")
+    moved = [((*at, "unit"), "array_2d"), ((*at, "spatial"), {"cols": "P0"})]
+    made, _ = phase(BINDING, overrides=moved)
+    names = [t.name for t in made.tasks]
+    carried = next(
+        e for e in made.edges
+        if (names[e.producer], names[e.consumer], e.cause) == ("RNV", "SPNV", "data")
+    )  # fmt: skip
+    assert [made.loops[l].name for l in (carried.loop, *carried.matched)] == ["M1", "P1"]
+    assert (carried.distance, carried.reset) == (1, True)
