@@ -38,6 +38,7 @@ class Oracle:
         self.lineage = self._lineage()
         self.writer = {einsum.name: einsum for einsum in cascade.einsums}
         self.times: dict[tuple[str, Coordinates], Time] = {}
+        self.on_lineage: set[tuple[str, Coordinates]] = set()
         self.passes = 0
 
     def extent(self, rank: str) -> int:
@@ -87,15 +88,20 @@ class Oracle:
         if name == self.name:
             on_fiber = all(coordinates[i] == self.fiber for i in self.fixed)
             ranks = self.cascade.tensor(name).ranks
-            return (1, coordinates[ranks.index(self.unit)]) if on_fiber else None
+            if not on_fiber:
+                return None
+            self.on_lineage.add((name, coordinates))
+            return (1, coordinates[ranks.index(self.unit)])
         einsum = self.writer.get(name)
         if einsum is None:
             return None
         latest: Time = None
         for point in self._points(einsum, coordinates):
-            happened = self._point(einsum, point)
+            happened, from_lineage = self._point(einsum, point)
             if happened is not None and (latest is None or happened > latest):
                 latest = happened
+            if from_lineage and name in self.lineage:
+                self.on_lineage.add((name, coordinates))
         return latest
 
     def _points(self, einsum: Einsum, coordinates: Coordinates) -> Iterator[dict[str, int]]:
@@ -127,7 +133,8 @@ class Oracle:
             "==": left == right, "!=": left != right,
         }[relation]  # fmt: skip
 
-    def _point(self, einsum: Einsum, point: dict[str, int]) -> Time:
+    def _point(self, einsum: Einsum, point: dict[str, int]) -> tuple[Time, bool]:
+        """When a point happens, and whether it reads the fiber's lineage at a coordinate."""
         latest: Time = None
         lineage_at: list[int] = []
         for access in einsum.inputs:
@@ -142,17 +149,17 @@ class Oracle:
                     case Coordinate(value=value):
                         at.append(value)
             if not self._exists(access.tensor, tuple(at)):
-                return None
+                return None, False
             time = self.time(access.tensor, tuple(at))
             if time is None:
                 continue
             if latest is None or time > latest:
                 latest = time
             unit = self._variables(access).get(self.unit)
-            if access.tensor in self.lineage and unit is not None:
+            if (access.tensor, tuple(at)) in self.on_lineage and unit is not None:
                 lineage_at.append(point[unit])
         if latest is None or not lineage_at:
-            return latest
+            return latest, False
         sweep, position = latest
         x = min(lineage_at)
         if position <= x:
@@ -162,7 +169,7 @@ class Oracle:
         else:
             happened = (sweep + 1, x)
         self.passes = max(self.passes, happened[0])
-        return happened
+        return happened, True
 
     def _exists(self, name: str, coordinates: Coordinates) -> bool:
         tensor = self.cascade.tensor(name)
