@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MAX_SHOWN = 80  # characters of a long value, or on either side of a fault in a long line
+
 
 @dataclass(frozen=True, order=True)
 class Position:
@@ -48,9 +50,13 @@ class Fault:
             if self.width > 0 and self.excerpt:
                 stripped = self.excerpt.lstrip()
                 indent = len(self.excerpt) - len(stripped)
-                lines.append("    " + stripped.rstrip())
                 caret_at = max(0, place.column - 1 - indent)
-                lines.append("    " + " " * caret_at + "^" * self.width)
+                start = max(0, caret_at - MAX_SHOWN) if len(stripped) > 2 * MAX_SHOWN else 0
+                part = stripped[start : start + 2 * MAX_SHOWN].rstrip()
+                caret_at -= start
+                width = max(1, min(self.width, len(part) - caret_at))
+                lines.append("    " + part)
+                lines.append("    " + " " * caret_at + "^" * width)
         lines.extend("    " + line for line in self.help)
         return "\n".join(lines)
 
@@ -62,7 +68,9 @@ class AccelsimError(Exception):
         if isinstance(faults, str):
             faults = Fault(faults)
         self.faults: tuple[Fault, ...] = (
-            (faults,) if isinstance(faults, Fault) else tuple(sorted(faults, key=_source_order))
+            (faults,)
+            if isinstance(faults, Fault)
+            else tuple(sorted(dict.fromkeys(faults), key=_source_order))
         )
         super().__init__("\n".join(fault.render() for fault in self.faults))
 
@@ -83,6 +91,23 @@ def _source_order(fault: Fault) -> tuple[str, int, int]:
     if fault.position is None:
         return ("", 0, 0)
     return (fault.position.file, fault.position.line, fault.position.column)
+
+
+def shown(value: object) -> str:
+    """A value out of a file as its writer knows it, in a few words however large it is."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int() if value.bit_length() > MAX_SHOWN:
+            return f"a number of {value.bit_length()} bits"
+        case dict():
+            return "keys and values"
+        case list() | tuple():
+            return "a list"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from accelsim.errors import shown
+
 if TYPE_CHECKING:
     import pint
 
@@ -32,8 +34,10 @@ EXAMPLES = {
     "time": "30 ns",
 }
 
+SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
+
 _QUANTITY = re.compile(
-    r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?)\s*([A-Za-zµ][A-Za-z0-9µ/^*]*)\s*"
+    r"\s*([0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?)\s*([A-Za-zµ][A-Za-z0-9µ/^*]*)\s*"
 )
 
 
@@ -68,16 +72,19 @@ def parse(text: object, kind: str) -> Fraction:
     """
     expected = f"expected a {kind} with its unit, such as {EXAMPLES[kind]!r}"
     if not isinstance(text, str):
-        raise ValueError(f"{expected}, got {text!r}")
+        raise ValueError(f"{expected}, got {shown(text)}")
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{expected}, got {text!r}")
+        raise ValueError(f"{expected}, got {shown(text)}")
     number, unit = match.groups()
     try:
         factor = _factor(unit, BASE_UNITS[kind])
     except ValueError as error:
         raise ValueError(f"{expected}: {error}") from None
-    return Fraction(number) * factor
+    value = Fraction(number) * factor
+    if value and not SMALLEST < value < LARGEST:
+        raise ValueError(f"expected 0 or a {kind} from 1e-30 to 1e30 {BASE_UNITS[kind]}")
+    return value
 
 
 def show_bytes(count: float | Fraction) -> str:

@@ -1,15 +1,31 @@
 """What is true for every mapping: passes, footprints, operation counts, bounds."""
 
 from accelsim.analysis.analyze import Analysis, analyze
-from accelsim.analysis.bounds import Bounds, MachineRates, bounds
+from accelsim.analysis.bounds import (
+    Bounds,
+    Intensity,
+    MachineRates,
+    Schedule,
+    best_known_schedule,
+    bounds,
+    intensity,
+)
+from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
 
 __all__ = [
     "Analysis",
     "Bounds",
+    "Formula",
+    "Intensity",
     "MachineRates",
     "PassAnalysis",
+    "Product",
+    "Schedule",
     "analyze",
+    "best_known_schedule",
     "bounds",
+    "evaluate",
+    "intensity",
     "passes",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from accelsim.analysis.counts import operation_counts
-from accelsim.analysis.footprints import alternatives, footprints
+from accelsim.analysis.bounds import Intensity, intensity
+from accelsim.analysis.counts import operation_counts, total_counts, total_formulas
+from accelsim.analysis.footprints import alternatives, footprint_totals, footprints
 from accelsim.analysis.passes import PassAnalysis, passes
 from accelsim.cascade.nodes import Cascade
 
@@ -16,24 +18,24 @@ UNBOUNDED = "one per coordinate"
 
 @dataclass(frozen=True)
 class Analysis:
-    """passes: see passes.py; footprints, alternatives: footprints.py; counts: counts.py."""
+    """passes: see passes.py; footprints, footprint_totals, alternatives: footprints.py; op_counts:
+    counts.py, by Einsum. totals: operation -> formula. counted: operation -> number, where shapes
+    tell all of it. intensity: operations per compulsory byte, where shapes and word size tell.
+    """
 
     cascade: Cascade
     passes: PassAnalysis
     footprints: dict[str, dict[str, str]]
+    footprint_totals: dict[str, str]
     alternatives: list[dict[str, Any]]
     op_counts: dict[str, dict[str, dict[str, object]]]
+    totals: dict[str, str]
+    counted: dict[str, int]
+    intensity: Intensity | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, in a fixed order."""
-        totals: dict[str, list[str]] = {}
-        counted: dict[str, int] = {}
-        for row in self.op_counts.values():
-            for operation, entry in row.items():
-                totals.setdefault(operation, []).append(str(entry["formula"]))
-                if "count" in entry:
-                    counted[operation] = counted.get(operation, 0) + int(str(entry["count"]))
-        return {
+        out: dict[str, Any] = {
             "cascade": self.cascade.name,
             "source": self.cascade.source,
             "passes": _shown(self.passes.passes),
@@ -41,24 +43,49 @@ class Analysis:
             "passes_by_tensor": {t: _shown(row) for t, row in self.passes.by_tensor.items()},
             "pass_of": self.passes.pass_of,
             "op_counts": {
-                "total": {op: " + ".join(terms) for op, terms in sorted(totals.items())},
-                "count": dict(sorted(counted.items())),
+                "total": self.totals,
+                "count": self.counted,
                 "by_einsum": self.op_counts,
             },
             "footprints": self.footprints,
+            "footprint_totals": self.footprint_totals,
             "alternatives": self.alternatives,
         }
+        if self.intensity is not None:
+            out["intensity"] = {
+                "operations": self.intensity.operations,
+                "compulsory_bytes": float(self.intensity.compulsory_bytes),
+                "operations_per_byte": float(self.intensity.operations_per_byte),
+            }
+        return out
 
 
-def analyze(cascade: Cascade, shapes: Mapping[str, int] | None = None) -> Analysis:
-    """Passes, live footprints and operation counts; numbers too where shapes are given."""
+def analyze(
+    cascade: Cascade,
+    shapes: Mapping[str, int] | None = None,
+    *,
+    word_bytes: Fraction | int | None = None,
+) -> Analysis:
+    """Passes, live footprints and operation counts; numbers too where shapes are given.
+
+    word_bytes: size of one value, for bytes beside words.
+    """
     found = passes(cascade)
+    counted = total_counts(cascade, shapes) if shapes is not None else {}
+    totals = {name: str(formula) for name, formula in total_formulas(cascade).items()}
+    per_byte = None
+    if shapes is not None and word_bytes is not None and set(counted) == set(totals):
+        per_byte = intensity(cascade, shapes, Fraction(word_bytes))
     return Analysis(
         cascade=cascade,
         passes=found,
         footprints=footprints(cascade, found),
-        alternatives=alternatives(cascade, found),
+        footprint_totals={n: str(size) for n, size in footprint_totals(cascade, found).items()},
+        alternatives=alternatives(cascade, found, shapes, word_bytes),
         op_counts=operation_counts(cascade, shapes),
+        totals=totals,
+        counted=counted,
+        intensity=per_byte,
     )
 
 

@@ -75,7 +75,7 @@ def bounds(cascade: Cascade, shapes: Mapping[str, int], rates: MachineRates) -> 
     for einsum in cascade.einsums:
         count = points(cascade, einsum, shapes)
         if count is None:
-            count = _at_least(cascade, einsum, point_ranks(cascade, einsum), shapes, empty=0)
+            count = _at_least(einsum, point_ranks(cascade, einsum), shapes)
         for operation, times in point_operations(einsum).items():
             able = frozenset(unit for unit, (_, ops) in rates.units.items() if operation in ops)
             if not able:
@@ -123,22 +123,15 @@ def _touched(cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[s
         return known
     over = dict.fromkeys(i.variable for i in access.indices if isinstance(i, At))
     ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
-    return _at_least(cascade, einsum, ranks, shapes, empty=0)
+    return _at_least(einsum, ranks, shapes)
 
 
-def _at_least(
-    cascade: Cascade,
-    einsum: Einsum,
-    ranks: tuple[str, ...],
-    shapes: Mapping[str, int],
-    *,
-    empty: int,
-) -> int:
+def _at_least(einsum: Einsum, ranks: tuple[str, ...], shapes: Mapping[str, int]) -> int:
     """Points over ranks when the size of a part is the mapping's choice: as if it were one.
 
-    A predicate on such a part may leave any number of points; `empty` then.
+    A predicate on such a part may leave no point.
     """
-    return empty if einsum.predicate else prod(shapes.get(rank, 1) for rank in ranks)
+    return 0 if einsum.predicate else prod(shapes.get(rank, 1) for rank in ranks)
 
 
 @dataclass(frozen=True)
@@ -198,11 +191,8 @@ def best_known_schedule(
 
     streamed = [n for n in cascade.inputs if rows not in cascade.tensor(n).ranks]
     once = [n for n in ends if n not in streamed]
-    tile = sum(words(n, shared | parts) for n in streamed) * shapes.get(
-        cascade.parts(stream)[-1], 1
-    )
-    if cascade.parts(stream) == (stream,):
-        tile //= shapes[stream]
+    width = 1 if cascade.parts(stream) == (stream,) else shapes.get(cascade.parts(stream)[-1], 1)
+    tile = width * sum(words(name, shared | parts) for name in streamed)
     row = _row_words(cascade, shapes, shared | {rows}, rows, stream)
     in_flight = min((capacity_words - tile) // row, shapes[rows])
     if in_flight < 1:
@@ -235,7 +225,7 @@ def _row_words(
     outputs: set[tuple[str, ...]] = set()
     for tensor in cascade.tensors:
         own = tuple(rank for rank in parts if rank in tensor.ranks)
-        if rows not in tensor.ranks or own == parts and tensor.initial is None:
+        if rows not in tensor.ranks or (own == parts and tensor.initial is None):
             continue
         rest = tuple(r for r in tensor.ranks if r not in without and r not in parts)
         running = tensor.initial is not None

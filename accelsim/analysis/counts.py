@@ -138,9 +138,8 @@ def _settled(
         if root not in shapes or len(parts) != 2 or not all(part in over for part in parts):
             continue
         outer, inner = (over[part] for part in parts)
-        if (outer in kept) == (inner in kept) and all(
-            _as_root(c, outer, inner, parts[1]) for c in einsum.predicate
-        ):
+        together = (outer in kept) == (inner in kept)
+        if together and all(_as_root(c, outer, inner, parts[1]) for c in einsum.predicate):
             out |= {parts[0]: 1, parts[1]: shapes[root]}
     return out
 

@@ -10,11 +10,13 @@ Source: FuseMax (arXiv 2406.10491), section III, algorithmic minimum live footpr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import inf
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from math import ceil, inf
 from typing import Any
 
-from accelsim.analysis.formulas import Product, evaluate
+from accelsim.analysis.counts import fold_parts, shape_of
+from accelsim.analysis.formulas import Formula, Product, evaluate, evaluate_known, total
 from accelsim.analysis.passes import PassAnalysis, reach
 from accelsim.cascade.nodes import Access, At, Cascade, Einsum, Tensor, reduced_variables
 
@@ -55,12 +57,19 @@ def footprint_totals(cascade: Cascade, found: PassAnalysis) -> dict[str, Product
     return out
 
 
-def alternatives(cascade: Cascade, found: PassAnalysis) -> list[dict[str, Any]]:
+def alternatives(
+    cascade: Cascade,
+    found: PassAnalysis,
+    shapes: Mapping[str, int] | None = None,
+    word_bytes: Fraction | int | None = None,
+) -> list[dict[str, Any]]:
     """For each value read again in a later sweep: hold it, spill it, or compute it again.
 
     Words per fiber of the rank; one fiber is one combination of the tensor's other ranks. `again`
     names the inputs that recomputing reads once more for each later sweep, and the Einsums that it
-    repeats. What is least depends on how many fibers are in flight and share an operand.
+    repeats; what it reads is shared by all fibers that differ in `shared_along` only. What is least
+    depends on how many fibers are in flight. With shapes, also `words` of each way; with
+    word_bytes, `bytes`.
     """
     out: list[dict[str, Any]] = []
     for tensor in cascade.tensors:
@@ -71,24 +80,71 @@ def alternatives(cascade: Cascade, found: PassAnalysis) -> list[dict[str, Any]]:
             made, last = _life(cascade, found, tensor, root)
             if last <= made:
                 continue
-            whole = str(_whole(cascade, root, own))
-            reads, repeated = _ancestry(cascade, tensor.name, set(own))
+            whole = _whole(cascade, root, own)
+            again = whole.times(Product(last - made))
+            ways = {"hold": total([whole])}
             row: dict[str, Any] = {
                 "tensor": tensor.name,
                 "rank": root,
                 "made_in_sweep": made,
                 "read_until_sweep": last,
-                "hold": {"words_on_chip": whole},
+                "hold": {"words_on_chip": str(whole)},
             }
-            times = last - made
-            again = whole if times == 1 else f"{times}*{whole}"
             if tensor.name in cascade.inputs:
-                row["read_again"] = {"words_read": again}
+                row["read_again"] = {"words_read": str(again)}
+                ways["read_again"] = total([again])
             else:
-                row["spill"] = {"words_written": whole, "words_read": again}
-                row["recompute"] = {"inputs_read_again": reads, "einsums_repeated": repeated}
+                reads, repeated = _ancestry(cascade, tensor.name, set(own))
+                words = _words_again(cascade, tensor, own, reads, last - made)
+                row["spill"] = {"words_written": str(whole), "words_read": str(again)}
+                row["recompute"] = {
+                    "inputs_read_again": reads,
+                    "einsums_repeated": repeated,
+                    "words_read": str(words),
+                    "shared_along": _shared(cascade, tensor, own, reads),
+                }
+                ways |= {"spill": total([whole, again]), "recompute": words}
+            row |= _numbers(cascade, ways, shapes, word_bytes)
             out.append(row)
     return out
+
+
+def _words_again(
+    cascade: Cascade, tensor: Tensor, own: list[str], reads: list[str], times: int
+) -> Formula:
+    """Words of inputs that one fiber's recomputation reads, for all later sweeps."""
+    fixed = set(tensor.ranks) - set(own)
+    return total(
+        Product(
+            times, fold_parts(cascade, [r for r in cascade.tensor(name).ranks if r not in fixed])
+        )
+        for name in reads
+    )
+
+
+def _shared(cascade: Cascade, tensor: Tensor, own: list[str], reads: list[str]) -> list[str]:
+    """Ranks along which different fibers read the very same inputs again."""
+    carried = {rank for name in reads for rank in cascade.tensor(name).ranks}
+    return [rank for rank in tensor.ranks if rank not in carried and rank not in own]
+
+
+def _numbers(
+    cascade: Cascade,
+    ways: Mapping[str, Formula],
+    shapes: Mapping[str, int] | None,
+    word_bytes: Fraction | int | None,
+) -> dict[str, dict[str, int]]:
+    """Words, and bytes, of each way whose shapes are known."""
+    if shapes is None:
+        return {}
+    words = {
+        way: value
+        for way, formula in ways.items()
+        if (value := evaluate_known(formula, lambda r: shape_of(cascade, r, shapes))) is not None
+    }
+    if word_bytes is None:
+        return {"words": words}
+    return {"words": words, "bytes": {way: ceil(n * word_bytes) for way, n in words.items()}}
 
 
 def _live(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Iterable
 
 import networkx as nx
 
@@ -282,6 +284,8 @@ class _Builder:
                     continue
                 name = "itself" if maker == number else tensor.name
                 message = f"{einsum.name} uses {name} before it is defined"
+                if maker == number and any(isinstance(i, End) for i in access.indices):
+                    message += f": its end is known only after the last {rank}"
                 self._in(access, message, self._width(access))
 
     def _distance(self, consumer: Einsum, access: Access) -> int:
@@ -346,12 +350,10 @@ class _Builder:
                 for term in terms:
                     if term.variable is not None and term.variable not in variables:
                         message = f"{term.variable!r} is no rank variable of {einsum.name}"
-                        help = nearest(term.variable, variables)
-                        self._in(einsum.output, f"predicate: {message}", len(einsum.name), help)
+                        self._in_predicate(einsum, term.variable, message, variables)
                     if term.shape is not None and term.shape not in known_ranks:
-                        message = f"predicate: {term.shape} is no rank"
-                        help = nearest(term.shape, known_ranks)
-                        self._in(einsum.output, message, len(einsum.name), help)
+                        message = f"{term.shape} is no rank"
+                        self._in_predicate(einsum, term.shape, message, known_ranks)
                 if not any(term.variable for term in terms):
                     message = "predicate: a comparison without rank variables has no effect"
                     self._in(einsum.output, message, len(einsum.name))
@@ -375,6 +377,17 @@ class _Builder:
         place = access.position
         assert place is not None  # the parser gives every access one
         self.faults.append(Fault(message, place, self.source.line(place.line), width, help))
+
+    def _in_predicate(self, einsum: Einsum, word: str, message: str, known: Iterable[str]) -> None:
+        """A fault at a word of the predicate, which stands after the `|` of its line."""
+        place = einsum.output.position
+        assert place is not None  # the parser gives every access one
+        line = self.source.line(place.line)
+        found = re.compile(rf"\b{word}\b").search(line, max(0, line.find("|", place.column)))
+        if found is not None:
+            place = dataclasses.replace(place, column=found.start() + 1)
+        access = dataclasses.replace(einsum.output, position=place)
+        self._in(access, f"predicate: {message}", len(word), nearest(word, known))
 
     def _width(self, access: Access) -> int:
         """Length of the access as written: to the `]` that closes it."""

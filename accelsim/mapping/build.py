@@ -151,13 +151,18 @@ class _Builder:
             raise MappingError(self.faults)
 
     def _fault_at(
-        self, path: tuple[str | int, ...], message: str, *, known: list[str] | None = None
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        *,
+        known: list[str] | None = None,
+        help: tuple[str, ...] = (),
     ) -> None:
-        help = nearest(str(path[-1]), known) if known else ()
+        help = help or (nearest(str(path[-1]), known) if known else ())
         self.faults.append(self.source.fault((*self.at, *path), message, help=help, key=True))
 
-    def _fault_at_einsum(self, einsum: str, message: str) -> None:
-        self._fault_at(("einsums", einsum), message)
+    def _fault_at_einsum(self, einsum: str, message: str, help: tuple[str, ...] = ()) -> None:
+        self._fault_at(("einsums", einsum), message, help=help)
 
     def _loops(self) -> tuple[Loop, ...]:
         """Rule 2: loops name parts, once each, and cut something."""
@@ -296,5 +301,8 @@ def _over_capacity(
                 f"needs {show_bytes(need)} of it; {tensor} takes most, {show_bytes(largest)}"
             )
             at = ("phases", nest.name, "storage", tensor)
-            return CapacityError(document.source.fault(at, message, key=True))
+            help = (
+                f"give {tensor} fewer slots, cut its ranks into smaller parts, or loop over more",
+            )
+            return CapacityError(document.source.fault(at, message, help=help, key=True))
     return None

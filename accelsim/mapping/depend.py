@@ -9,7 +9,7 @@ from accelsim.cascade import Cascade, Einsum
 from accelsim.cascade.nodes import Access, At, End, Index, iteration_variables, reduced_variables
 from accelsim.mapping.nest import Dependence, Loop, span
 
-Complain = Callable[[str, str], None]
+Complain = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def dependences(
                     einsum.name,
                     f"{einsum.name} is fused across a pass boundary: it runs in the loop over "
                     f"{rank}, but {access.tensor} is complete only after the last {rank}",
+                    help=(f"bind {einsum.name} in a later phase than {access.tensor}",),
                 )
             at_end |= final | set(ends)
         rest = [i for i in range(len(nesting.loops)) if i not in iterated]

@@ -47,7 +47,9 @@ def placements(
         stored = name in made and (name in cascade.outputs or name in read_later)
         given = spec.storage.get(name)
         if given is None and role == "load":
-            complain(("storage",), f"{name} comes from {machine.outermost.name}: say its level")
+            message = f"{name} comes from {machine.outermost.name}: say which level holds its tiles"
+            inner = machine.levels[-1].name
+            complain(("storage",), message, help=(f"such as {name}: {{level: {inner}}}",))
             continue
         given = given or StorageSpec(level=REGISTERS)
         level = _level(machine, name, given, role, complain)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pydantic
 
-from accelsim.errors import AccelsimError, Fault, SpecError, nearest
+from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
 from accelsim.spec.records import RECORDS, Record
 
@@ -94,20 +94,20 @@ def _replace(value: Any, path: KeyPath, new: Any, kind: str, record: type[Record
     here = out
     for depth, key in enumerate(path):
         at_end = depth == len(path) - 1
-        shown = ".".join((kind, *map(str, path[: depth + 1])))
+        dotted = ".".join((kind, *map(str, path[: depth + 1])))
         if isinstance(here, list):
             if not str(key).isdigit() or int(key) >= len(here):
-                raise SpecError(f"--set {shown}: expected an index from 0 to {len(here) - 1}")
+                raise SpecError(f"--set {dotted}: expected an index from 0 to {len(here) - 1}")
             key = int(key)
         elif not isinstance(here, dict):
-            raise SpecError(f"--set {shown}: there is nothing below a plain value")
+            raise SpecError(f"--set {dotted}: there is nothing below a plain value")
         elif key not in here:
             known = _fields(record, path[:depth])
             # A name of the user's own may be added with a whole record, never with a number: a
             # misspelt rank would stay without effect.
             own_name = not known and isinstance(new, dict)
             if not (at_end and (key in known or own_name)):
-                message = f"--set {shown}: no such key"
+                message = f"--set {dotted}: no such key"
                 raise SpecError(Fault(message, help=nearest(str(key), {*known, *here})))
         if at_end:
             here[key] = new
@@ -137,10 +137,10 @@ def _fault(
     """A pydantic error as a fault at its place in the text."""
     path = tuple(part for part in item["loc"] if part not in {"[key]", "int", "str"})
     in_key = "[key]" in item["loc"]
-    shown = ".".join(map(str, path)) or kind
+    dotted = ".".join(map(str, path)) or kind
     for override_path, _ in overrides:
         if override_path == path[: len(override_path)]:
-            return Fault(f"--set {kind}.{shown}: {_message(item)}")
+            return Fault(f"--set {kind}.{dotted}: {_message(item)}")
     match item["type"]:
         case "extra_forbidden":
             known = _fields(record, path[:-1])
@@ -150,27 +150,26 @@ def _fault(
             inside = ".".join(map(str, path[:-1])) or f"the {kind} file"
             return source.fault(path[:-1], f"{inside}: key {path[-1]!r} is missing", key=True)
         case _:
-            return source.fault(path, f"{shown}: {_message(item)}", key=in_key)
+            return source.fault(path, f"{dotted}: {_message(item)}", key=in_key)
 
 
 def _message(item: Any) -> str:
-    got = item["input"]
-    shown = repr(got) if isinstance(got, str | int | float | bool) or got is None else "a structure"
+    got = shown(item["input"])
     match item["type"]:
         case "value_error":
             return str(item["ctx"]["error"])
         case "dict_type" | "model_type":
-            return f"expected keys and values, got {shown}"
+            return f"expected keys and values, got {got}"
         case "list_type":
-            return f"expected a list, got {shown}"
+            return f"expected a list, got {got}"
         case "string_type":
-            return f"expected text, got {shown}"
+            return f"expected text, got {got}"
         case "int_type" | "int_parsing" | "int_from_float":
-            return f"expected a whole number, got {shown}"
+            return f"expected a whole number, got {got}"
         case "greater_than_equal":
-            return f"expected at least {item['ctx']['ge']}, got {shown}"
+            return f"expected at least {item['ctx']['ge']}, got {got}"
         case "less_than_equal":
-            return f"expected at most {item['ctx']['le']}, got {shown}"
+            return f"expected at most {item['ctx']['le']}, got {got}"
         case "extra_forbidden":
             return "unknown key"
         case "missing":

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-from accelsim.errors import Fault, Position, SpecError, nearest
+from accelsim.errors import Fault, Position, SpecError, nearest, shown
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
@@ -140,15 +140,29 @@ def _check_depth(text: str, name: str, lines: tuple[str, ...]) -> None:
 
 def _yaml_fault(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Fault:
     mark = error.problem_mark or error.context_mark
-    problem = error.problem or "cannot be read"
-    context = f" {error.context}" if error.context else ""
+    message = ", ".join(part for part in (error.context, error.problem) if part)
+    message = f"not YAML: {message or 'cannot be read'}"
     if mark is None:
-        return Fault(f"{name}: not YAML: {problem}{context}")
+        return Fault(f"{name}: {message}")
+    # What is never ended is noticed at the end of the file, or a line late: say where it began.
+    late = mark.line >= len(lines) or error.context == "while scanning a simple key"
+    if late and error.context_mark is not None:
+        mark = error.context_mark
     line = lines[mark.line] if mark.line < len(lines) else ""
     place = Position(name, mark.line + 1, mark.column + 1)
-    return Fault(f"not YAML: {problem}{context}", place, line, 1)
+    help: tuple[str, ...] = ()
+    if "tab" in (error.problem or ""):
+        help = ("indent with spaces",)
+    elif error.context == "while scanning a simple key":
+        help = ("expected `key: value`, with a space after the colon",)
+    return Fault(message, place, line, 1, help)
 
 
+_WORDS_FOR = {
+    "tag:yaml.org,2002:int": "a whole number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:bool": "true or false",
+}
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -232,8 +246,11 @@ class _Reader:
             return node.value
         try:
             return self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):
-            self.faults.append(self._fault(node, f"{node.tag} is not read here; plain values only"))
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError):
+            message = f"{node.tag} is not read here; plain values only"
+            if node.tag in _WORDS_FOR:
+                message = f"{shown(node.value)} cannot be read as {_WORDS_FOR[node.tag]}"
+            self.faults.append(self._fault(node, message))
             return None
 
     def _place(self, node: yaml.Node) -> tuple[Position, int]:

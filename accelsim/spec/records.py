@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from accelsim import units
+from accelsim.errors import shown
 
 MAX_SHAPE = 1 << 62
 
@@ -22,18 +23,27 @@ def _quantity(kind: str) -> BeforeValidator:
 
 def _shape(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {value!r}")
+        raise ValueError(f"expected a whole number, got {shown(value)}")
     if not 1 <= value <= MAX_SHAPE:
-        raise ValueError(f"expected a number from 1 to 2^62, got {value}")
+        raise ValueError(f"expected a number from 1 to 2^62, got {shown(value)}")
+    return value
+
+
+def _size(value: object) -> object:
+    """A whole number that 64 bits hold, or a text that the mapping reads."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"expected a whole number or text, got {shown(value)}")
+    if isinstance(value, int) and abs(value) > MAX_SHAPE:
+        raise ValueError(f"expected a number up to 2^62, got {shown(value)}")
     return value
 
 
 def _number(value: object) -> float:
     """A number; YAML reads `-inf` as a word, so words for infinity are taken too."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"expected a number, got {value!r}")
+        raise ValueError(f"expected a number, got {shown(value)}")
     if isinstance(value, str) and value not in {"inf", "-inf"}:
-        raise ValueError(f"expected a number, 'inf' or '-inf', got {value!r}")
+        raise ValueError(f"expected a number, 'inf' or '-inf', got {shown(value)}")
     if value != value:
         raise ValueError("expected a number, got NaN")
     return float(value)
@@ -44,7 +54,7 @@ def _matches(pattern: str, expected: str) -> BeforeValidator:
 
     def check(value: object) -> str:
         if not isinstance(value, str) or compiled.fullmatch(value) is None:
-            raise ValueError(f"expected {expected}, got {value!r}")
+            raise ValueError(f"expected {expected}, got {shown(value)}")
         return value
 
     return BeforeValidator(check)
@@ -63,7 +73,7 @@ Name = Annotated[
 ]
 Rank = Annotated[str, _matches(r"[A-Z][A-Z0-9]*", "a rank name such as M or M1")]
 Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
-Size = Annotated[int | str, BeforeValidator(lambda value: value)]
+Size = Annotated[int | str, BeforeValidator(_size)]
 
 
 class Record(BaseModel):
@@ -156,7 +166,7 @@ def _rank_shape(value: object) -> Any:
     if value == "seq_len":
         return value
     if isinstance(value, str):
-        raise ValueError(f"expected a whole number or seq_len, got {value!r}")
+        raise ValueError(f"expected a whole number or seq_len, got {shown(value)}")
     return _shape(value)
 
 

@@ -59,6 +59,65 @@ RMSNORM_DEFERRED = text("rmsnorm_deferred", "D N", "X:D W:D,N Q: Z:N Y:N", "Y", 
 LINEAR = text("linear", "M P E F", "Q:E,P K:E,M V:F,M S:E,F Y:F,P", "Y", """
     S[e,f] = K[e,m] * V[f,m]
     Y[f,p] = Q[e,p] * S[e,f]""")  # fmt: skip
+# MALA: linear attention with the magnitude of the query kept (scale and shift from its own sums).
+MALA = text("mala", "M P E F",
+    "Q:E,P K:E,M V:F,M S:E,F KS:E VS:F D:P N:F,P Y:F,P", "Y", """
+    S[e,f] = K[e,m] * V[f,m]
+    KS[e] = K[e,m]
+    VS[f] = V[f,m]
+    D[p] = Q[e,p] * KS[e]
+    N[f,p] = Q[e,p] * S[e,f]
+    Y[f,p] = N[f,p] * (1 + 1 / D[p]) - D[p] * VS[f]""")  # fmt: skip
+CHUNKED = text("causal_chunked", "M E",
+    "Q:E,M1,M0 K:E,M1,M0 V:M1,M0 U:E,M1 H:E,M1 A:M1,M0,M0 O:M1,M0 I:M1,M0 Y:M1,M0", "Y", """
+    U[e,m1] = K[e,m1,m0] * V[m1,m0]
+    H[e,m1+1] = H[e,m1] + U[e,m1]
+    A[m1,m0,n0] = Q[e,m1,m0] * K[e,m1,n0] | n0 <= m0
+    O[m1,m0] = A[m1,m0,n0] * V[m1,n0] | n0 <= m0
+    I[m1,m0] = Q[e,m1,m0] * H[e,m1]
+    Y[m1,m0] = O[m1,m0] + I[m1,m0]""",
+    partitions="{M: [M1, M0]}", variables="{n0: M0}", initial="{H: 0}")  # fmt: skip
+# The shipped attentions without batch, heads and scores: small enough to unroll.
+THREE_PASS = text("three_pass", "M P F", "S:M,P V:F,M G:P N:M,P D:P A:M,P AV:F,P", "AV", """
+    G[p] = S[m,p] :: max
+    N[m,p] = exp(S[m,p] - G[p])
+    D[p] = N[m,p]
+    A[m,p] = N[m,p] / D[p]
+    AV[f,p] = A[m,p] * V[f,m]""")  # fmt: skip
+DEFERRED = text("deferred", "M P F", "S:M,P V:F,M G:P N:M,P D:P U:F,P AV:F,P", "AV", """
+    G[p] = S[m,p] :: max
+    N[m,p] = exp(S[m,p] - G[p])
+    D[p] = N[m,p]
+    U[f,p] = N[m,p] * V[f,m]
+    AV[f,p] = U[f,p] / D[p]""")  # fmt: skip
+LOCAL = text("local", "M P F",
+    "S:M1,M0,P V:F,M1,M0 L:M1,P N:M1,M0,P LD:M1,P G:P C:M1,P D:P A:M1,M0,P AV:F,P", "AV", """
+    L[m1,p] = S[m1,m0,p] :: max
+    N[m1,m0,p] = exp(S[m1,m0,p] - L[m1,p])
+    LD[m1,p] = N[m1,m0,p]
+    G[p] = L[m1,p] :: max
+    C[m1,p] = exp(L[m1,p] - G[p])
+    D[p] = LD[m1,p] * C[m1,p]
+    A[m1,m0,p] = N[m1,m0,p] * C[m1,p] / D[p]
+    AV[f,p] = A[m1,m0,p] * V[f,m1,m0]""", partitions="{M: [M1, M0]}")  # fmt: skip
+TILED = text("one_pass_tiled", "M P F",
+    "S:M1,M0,P V:F,M1,M0 L:M1,P R:M1,P N:M1,M0,P LD:M1,P C:M1,P D:M1,P LU:F,M1,P U:F,M1,P AV:F,P",
+    "AV", """
+    L[m1,p] = S[m1,m0,p] :: max
+    R[m1+1,p] = max(R[m1,p], L[m1,p])
+    N[m1,m0,p] = exp(S[m1,m0,p] - R[m1+1,p])
+    LD[m1,p] = N[m1,m0,p]
+    C[m1,p] = exp(R[m1,p] - R[m1+1,p])
+    D[m1+1,p] = D[m1,p] * C[m1,p] + LD[m1,p]
+    LU[f,m1,p] = N[m1,m0,p] * V[f,m1,m0]
+    U[f,m1+1,p] = U[f,m1,p] * C[m1,p] + LU[f,m1,p]
+    AV[f,p] = U[f,M1,p] / D[M1,p]""",
+    partitions="{M: [M1, M0]}", initial="{R: -inf, D: 0, U: 0}")  # fmt: skip
+# A recurrence down one rank beside one up the other: each advances along its own rank only.
+TWO_WAYS = text("two_ways", "I J", "X:I,J Y:I,J W:I,J Z:I,J", "Z", """
+    Y[i,j] = Y[i+1,j] + X[i,j]
+    W[i,j+1] = W[i,j] + X[i,j]
+    Z[i,j] = Y[i,j] * W[i,j+1]""", initial="{Y: 0, W: 0}")  # fmt: skip
 UNTILED = text("one_pass_untiled", "M P F",
     "S:M,P V:F,M G:M,P C:M,P N:M,P D:M,P U:F,M,P AV:F,P", "AV", """
     G[m+1,p] = max(G[m,p], S[m,p])

@@ -1,28 +1,54 @@
-"""Passes by unrolling a cascade to elements: the definition, on small shapes, ascending sweeps.
+"""Passes by unrolling a cascade to elements: the definition, on small shapes.
 
-Every value has a time (sweep, position) or none. A point that reads the lineage at x beside values
+Every value has a time (sweep, position) or none; positions count in the sweep's direction. A point
+that reads the lineage at x beside values
 of latest time (s, t) happens at (s, x) if t <= x, at (s, t) within the look-ahead, else at
 (s + 1, x). Other points happen at the latest time of what they read, and start no pass.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from itertools import product
+from typing import NamedTuple
 
 from accelsim.cascade import Cascade, Einsum
-from accelsim.cascade.nodes import Access, At, Coordinate, End, iteration_variables
+from accelsim.cascade.nodes import Access, At, Comparison, Coordinate, End, iteration_variables
 
 Time = tuple[int, int] | None
 Coordinates = tuple[int, ...]
 UNIT_EXTENT, EXTENT, LOOK_AHEAD = 17, 6, 4
 
 
+RELATIONS = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """Of an Einsum: (variable, offset, extent) of its output; (variable, extent) of what is
+    reduced; (tensor, (variable or none, offset, extent) per rank, variable on the unit) read.
+    """
+
+    output: list[tuple[str, int, int]]
+    free: list[tuple[str, int]]
+    reads: list[tuple[str, list[tuple[str | None, int, int]], str | None]]
+
+
 class Oracle:
     """Times of all values with respect to one fiber of tensor `name` along `rank`."""
 
     def __init__(
-        self, cascade: Cascade, name: str, rank: str, fiber: int, extent: int = EXTENT
+        self,
+        cascade: Cascade,
+        name: str,
+        rank: str,
+        fiber: int,
+        extent: int = EXTENT,
+        *,
+        down: frozenset[int] = frozenset(),
     ) -> None:
         self.cascade = cascade
         self.name = name
@@ -34,8 +60,10 @@ class Oracle:
         inner = cascade.parts(root) if rank == root else (rank,)
         self.fixed = [i for i, r in enumerate(ranks) if r not in inner and r != self.unit]
         self.fiber = fiber
+        self.down = down  # sweeps that visit the last coordinate first
         self.other = extent
         self.lineage = self._lineage()
+        self.plans = {einsum.name: self._plan(einsum) for einsum in cascade.einsums}
         self.writer = {einsum.name: einsum for einsum in cascade.einsums}
         self.times: dict[tuple[str, Coordinates], Time] = {}
         self.on_lineage: set[tuple[str, Coordinates]] = set()
@@ -43,6 +71,10 @@ class Oracle:
 
     def extent(self, rank: str) -> int:
         return UNIT_EXTENT if rank == self.unit else self.other
+
+    def at(self, sweep: int, coordinate: int) -> int:
+        """Position of a coordinate in a sweep."""
+        return -coordinate if sweep in self.down else coordinate
 
     def run(self) -> int:
         for einsum in self.cascade.einsums:
@@ -91,7 +123,7 @@ class Oracle:
             if not on_fiber:
                 return None
             self.on_lineage.add((name, coordinates))
-            return (1, coordinates[ranks.index(self.unit)])
+            return (1, self.at(1, coordinates[ranks.index(self.unit)]))
         einsum = self.writer.get(name)
         if einsum is None:
             return None
@@ -106,80 +138,97 @@ class Oracle:
 
     def _points(self, einsum: Einsum, coordinates: Coordinates) -> Iterator[dict[str, int]]:
         """Points that make one element; none for an initial value."""
+        plan = self.plans[einsum.name]
         fixed: dict[str, int] = {}
-        for index, coordinate in zip(einsum.output.indices, coordinates, strict=True):
-            assert isinstance(index, At)
-            fixed[index.variable] = coordinate - index.offset
-            if not 0 <= fixed[index.variable] < self.extent(self.cascade.rank_of(index.variable)):
+        for (variable, offset, extent), coordinate in zip(plan.output, coordinates, strict=True):
+            fixed[variable] = coordinate - offset
+            if not 0 <= fixed[variable] < extent:
                 return
-        free = [v for v in iteration_variables(einsum) if v not in fixed]
-        for values in product(*(range(self.extent(self.cascade.rank_of(v))) for v in free)):
-            point = {**fixed, **dict(zip(free, values, strict=True))}
-            if all(self._holds(c, point) for c in einsum.predicate):
+        for values in product(*(range(extent) for _, extent in plan.free)):
+            point = fixed | dict(zip((v for v, _ in plan.free), values, strict=True))
+            if all(self._holds(comparison, point) for comparison in einsum.predicate):
                 yield point
 
-    def _holds(self, comparison: object, point: dict[str, int]) -> bool:
-        def side(terms: object) -> int:
-            return sum(
-                t.coefficient * (self.extent(t.shape) if t.shape else 1)
+    def _holds(self, comparison: Comparison, point: dict[str, int]) -> bool:
+        left, right = (
+            sum(
+                t.coefficient
+                * (self.extent(t.shape) if t.shape else 1)
                 * (point[t.variable] if t.variable else 1)
-                for t in terms  # type: ignore[attr-defined]
-            )  # fmt: skip
-
-        left, right = side(comparison.left), side(comparison.right)  # type: ignore[attr-defined]
-        relation = comparison.relation  # type: ignore[attr-defined]
-        return {
-            "<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right,
-            "==": left == right, "!=": left != right,
-        }[relation]  # fmt: skip
+                for t in terms
+            )
+            for terms in (comparison.left, comparison.right)
+        )
+        return RELATIONS[comparison.relation](left, right)
 
     def _point(self, einsum: Einsum, point: dict[str, int]) -> tuple[Time, bool]:
         """When a point happens, and whether it reads the fiber's lineage at a coordinate."""
         latest: Time = None
         lineage_at: list[int] = []
-        for access in einsum.inputs:
-            ranks = self.cascade.tensor(access.tensor).ranks
-            at = []
-            for index, rank in zip(access.indices, ranks, strict=True):
-                match index:
-                    case At(variable=variable, offset=offset):
-                        at.append(point[variable] + offset)
-                    case End():
-                        at.append(self.extent(rank))
-                    case Coordinate(value=value):
-                        at.append(value)
-            if not self._exists(access.tensor, tuple(at)):
+        for tensor, indices, unit in self.plans[einsum.name].reads:
+            at = tuple(c if variable is None else point[variable] + c for variable, c, _ in indices)
+            if not all(0 <= c < extent for c, (_, _, extent) in zip(at, indices, strict=True)):
                 return None, False
-            time = self.time(access.tensor, tuple(at))
+            time = self.time(tensor, at)
             if time is None:
                 continue
             if latest is None or time > latest:
                 latest = time
-            unit = self._variables(access).get(self.unit)
-            if (access.tensor, tuple(at)) in self.on_lineage and unit is not None:
+            if unit is not None and (tensor, at) in self.on_lineage:
                 lineage_at.append(point[unit])
         if latest is None or not lineage_at:
             return latest, False
         sweep, position = latest
-        x = min(lineage_at)
-        if position <= x:
-            happened = (sweep, x)
-        elif position - x <= LOOK_AHEAD:
+        here = min(self.at(sweep, x) for x in lineage_at)
+        if position <= here:
+            happened = (sweep, here)
+        elif position - here <= LOOK_AHEAD:
             happened = (sweep, position)
         else:
-            happened = (sweep + 1, x)
+            happened = (sweep + 1, min(self.at(sweep + 1, x) for x in lineage_at))
         self.passes = max(self.passes, happened[0])
         return happened, True
 
-    def _exists(self, name: str, coordinates: Coordinates) -> bool:
-        tensor = self.cascade.tensor(name)
-        for coordinate, rank in zip(coordinates, tensor.ranks, strict=True):
-            more = int(tensor.initial is not None and rank in self.cascade.iterative)
-            if not 0 <= coordinate < self.extent(rank) + more:
-                return False
-        return True
+    def _plan(self, einsum: Einsum) -> Plan:
+        """What the points of an Einsum read, with all names looked up."""
+        output = []
+        for index in einsum.output.indices:
+            assert isinstance(index, At)
+            extent = self.extent(self.cascade.rank_of(index.variable))
+            output.append((index.variable, index.offset, extent))
+        fixed = {variable for variable, _, _ in output}
+        free = [
+            (v, self.extent(self.cascade.rank_of(v)))
+            for v in iteration_variables(einsum)
+            if v not in fixed
+        ]
+        reads = []
+        for access in einsum.inputs:
+            tensor = self.cascade.tensor(access.tensor)
+            indices: list[tuple[str | None, int, int]] = []
+            for index, rank in zip(access.indices, tensor.ranks, strict=True):
+                more = int(tensor.initial is not None and rank in self.cascade.iterative)
+                extent = self.extent(rank) + more
+                match index:
+                    case At(variable=variable, offset=offset):
+                        indices.append((variable, offset, extent))
+                    case End():
+                        indices.append((None, self.extent(rank), extent))
+                    case Coordinate(value=value):
+                        indices.append((None, value, extent))
+            reads.append((access.tensor, indices, self._variables(access).get(self.unit)))
+        return Plan(output, free, reads)
 
 
-def passes(cascade: Cascade, name: str, rank: str, extent: int = EXTENT) -> int:
-    """The most passes over two fibers of the tensor."""
-    return max(Oracle(cascade, name, rank, fiber, extent).run() for fiber in (1, extent - 1))
+def passes(
+    cascade: Cascade,
+    name: str,
+    rank: str,
+    extent: int = EXTENT,
+    *,
+    down: frozenset[int] = frozenset(),
+) -> int:
+    """The most passes over two fibers of the tensor, the sweeps `down` from last to first."""
+    return max(
+        Oracle(cascade, name, rank, fiber, extent, down=down).run() for fiber in (1, extent - 1)
+    )

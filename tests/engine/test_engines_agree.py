@@ -163,13 +163,16 @@ def test_unknown_engine() -> None:
 @pytest.mark.parametrize("name", spec.names("mapping"))
 @pytest.mark.parametrize("length", [256, 512, 768, 1280])
 @pytest.mark.parametrize("bandwidth", [1, 9])
-def test_shipped_mappings_agree_at_small_shapes(name: str, length: int, bandwidth: int) -> None:
+@pytest.mark.parametrize("width", [64, 128])  # of a head: BERT and XLM
+def test_shipped_mappings_agree_at_small_shapes(
+    name: str, length: int, bandwidth: int, width: int
+) -> None:
     rate = f"{400 / bandwidth} GiB/s"
     override = ((("levels", "dram", "bandwidth"), rate),)
     document = spec.load(name, "mapping")
     machine = arch.build(spec.load(document.spec.arch, "arch", override))
     built = cascade.build(spec.load(document.spec.cascade, "cascade"))
-    shapes = {"B": 2, "H": 2, "E": 64, "F": 64, "M": length, "P": length}
+    shapes = {"B": 2, "H": 2, "E": width, "F": width, "M": length, "P": length}
     lowered = program.lower(mapping.build(document, built, machine, shapes))
 
     assert_equal(reference.run(lowered), compiled.run(lowered, None))

@@ -1,7 +1,8 @@
 """Every malformed input has its message: where, what, what was expected, the nearest known name.
 
-Each cases/NAME.yaml has its cases/NAME.expect, the text of the faults that `accelsim check` prints.
-`pytest --update-golden` writes the expectations anew; read the difference before you keep it.
+Each cases/NAME.yaml has its cases/NAME.expect, all that `accelsim check NAME.yaml` prints there.
+cases/parts/ holds what those files name. `pytest --update-golden` writes the expectations anew;
+read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from accelsim import verbs
-from accelsim.errors import AccelsimError
+from accelsim.cli import app
 
 CASES = Path(__file__).parent / "cases"
 NAMES = sorted(path.stem for path in CASES.glob("*.yaml"))
@@ -22,16 +23,26 @@ def test_message(
     name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(CASES)
-    with pytest.raises(AccelsimError) as caught:
-        verbs.check(f"{name}.yaml")
-    actual = f"{caught.value}\n"
+    shown = CliRunner().invoke(app, ["check", f"{name}.yaml"])
+    assert isinstance(shown.exception, SystemExit), shown.exception
+    assert shown.exit_code == 1
+    assert "Traceback" not in shown.output
     golden = CASES / f"{name}.expect"
     if request.config.getoption("--update-golden"):
-        golden.write_text(actual)
+        golden.write_text(shown.output)
     assert golden.exists(), "no expectation: run pytest --update-golden and read what it wrote"
-    assert golden.read_text() == actual
+    assert golden.read_text() == shown.output
+
+
+def test_every_message_says_where() -> None:
+    for name in NAMES:
+        first = (CASES / f"{name}.expect").read_text().split(" ", 1)[0]
+        assert first.count(":") == 3, f"{name}: no file:line:column"
 
 
 def test_there_are_enough_and_none_is_left_over() -> None:
-    assert len(NAMES) >= 40
+    assert len(NAMES) >= 140
     assert {path.stem for path in CASES.glob("*.expect")} == set(NAMES)
+    named = "".join((CASES / f"{name}.yaml").read_text() for name in NAMES)
+    for part in (CASES / "parts").glob("*"):
+        assert f"parts/{part.name}" in named

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from accelsim import spec, verbs
-from accelsim.cli import app
+from accelsim.cli import app, main
 from accelsim.errors import AccelsimError
 
 RUN = ("run", "--mapping", "fusemax__attention_1pass", "--model", "bert", "--seq-len", "256")
@@ -42,6 +42,34 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("case", "old", "new", "message"),
+    [
+        ("mapping_too_large", "P1: 4", "P1: 0x1" + "0" * 6000, "got a number of 24001 bits"),
+        (
+            "mapping_too_large",
+            "slots: 512",
+            "slots: 0x1" + "0" * 6000,
+            "at most 1024, got a number",
+        ),
+        ("arch_zero_rows", "rows: 0", "rows: 0x1" + "0" * 6000, "got a number of 24001 bits"),
+        ("arch_zero_rows", "1 GHz", "1" + "0" * 5000 + " GHz", "expected a frequency"),
+        ("arch_zero_rows", "1 GHz", "1e999 GHz", "from 1e-30 to 1e30 hertz"),
+        ("arch_zero_rows", "here", "[" + "1, " * 50_000 + "]", "that is not empty, got a list"),
+    ],
+)
+def test_monstrous_values_have_a_short_message(
+    tmp_path: Path, case: str, old: str, new: str, message: str
+) -> None:
+    text = (Path(__file__).parent / "cases" / f"{case}.yaml").read_text()
+    assert old in text
+    path = tmp_path / "x.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(AccelsimError, match=message) as caught:
+        verbs.check(str(path))
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("arch.clok=1 GHz", "--set arch.clok: no such key\n    did you mean 'clock'?"),
@@ -61,6 +89,27 @@ def test_settings(setting: str, message: str) -> None:
     with pytest.raises(AccelsimError) as caught:
         verbs.simulate("fusemax__attention_1pass", "bert", 256, settings=(setting,))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "arch.clok=1 GHz"), "--set arch.clok: no such key\n    did you mean 'clock'?\n"),
+        (("--timeline-tasks", "0"), "--timeline-tasks: expected at least 1, got 0\n"),
+    ],
+)
+def test_the_console_script_ends_with_1_and_only_the_message(
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["accelsim", *RUN, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", message)
 
 
 @pytest.mark.parametrize("length", [0, -5, 1 << 63])
