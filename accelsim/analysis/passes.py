@@ -142,6 +142,7 @@ class _Fixpoint:
         family = (root, *cascade.parts(root))
         self.lineage: dict[str, tuple[str, ...]] = {}
         self.needs: dict[str, dict[Shift, Need]] = {}
+        self.fibers: dict[str, set[Shift]] = {}  # of a lineage value at fiber 0: whose it is
         self.shifting: str | None = None
         if tensor is None:  # sweeps: everything that has the rank moves with it
             for each in cascade.tensors:
@@ -157,6 +158,7 @@ class _Fixpoint:
             others = [r for r in ranks if r not in family or (rank != root and r != rank)]
             self.shifting = next((r for r in others if r in _offset_ranks(cascade)), None)
             self.needs[tensor] = {0 if self.shifting else None: Need(1, 0, 0)}
+            self.fibers[tensor] = {0}
         self.origin = tensor
         self.runs: dict[str, int] = {}
         self.read_in = 0
@@ -196,7 +198,7 @@ class _Fixpoint:
         return changed
 
     def _extend_lineage(self, einsum: Einsum) -> bool:
-        if einsum.name in self.lineage or self.origin is None:
+        if self.origin is None or einsum.name == self.origin:
             return False
         ranks = self.cascade.tensor(einsum.name).ranks
         written = {
@@ -204,13 +206,29 @@ class _Fixpoint:
             for i, r in zip(einsum.output.indices, ranks, strict=True)
             if isinstance(i, At)
         }
+        changed = False
         for access in einsum.inputs:
             if access.tensor in self.lineage:
                 at = self._variables(access)
                 if all(at.get(part) in written for part in self.kept) and self.kept:
+                    changed |= einsum.name not in self.lineage
                     self.lineage[einsum.name] = self.kept
-                    return True
-        return False
+                    changed |= self._extend_fibers(einsum, access)
+        return changed
+
+    def _extend_fibers(self, einsum: Einsum, access: Access) -> bool:
+        """Of which fibers of the origin the lineage in an Einsum's output is."""
+        if self.shifting is None:
+            return False
+        output = self._index(einsum.output, self.shifting)
+        found: set[Shift] = {
+            s - output.offset if s is not None and isinstance(output, At) else None
+            for s in self._seen_fibers(access)
+        }
+        known = self.fibers.setdefault(einsum.name, set())
+        new = {s for s in found if s is None or abs(s) <= MAX_SHIFT} - known
+        known |= new
+        return bool(new)
 
     def _variables(self, access: Access) -> dict[str, str]:
         """Rank -> the variable at which an access reads it."""
@@ -242,8 +260,19 @@ class _Fixpoint:
             return False
         if self.shifting is None or fiber is None:
             return True
-        index = self._index(access, self.shifting)
-        return isinstance(index, At) and index.offset == fiber
+        return fiber in self._seen_fibers(access) or None in self._seen_fibers(access)
+
+    def _seen_fibers(self, access: Access) -> set[Shift]:
+        """Fibers of the origin whose lineage an access reads, seen from the Einsum's point."""
+        assert self.shifting is not None
+        known = self.fibers.get(access.tensor, set())
+        match self._index(access, self.shifting):
+            case At(offset=offset):
+                return {None if s is None else s + offset for s in known}
+            case End():
+                return set()
+            case _:
+                return {None} if known else set()
 
     def _combine(
         self, einsum: Einsum, fiber: Shift, reads: list[tuple[Access, Need]]

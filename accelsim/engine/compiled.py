@@ -86,6 +86,7 @@ def _run_phase(
     arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
     while not _advance(*arrays, tiles, state, clock, free, waits, executed, kept, SLICE):
         report(min(1.0, int(clock[EPOCH]) / most))
+    report(1.0)
     return _finish(program, packed, begin, free, waits, executed, kept, clock, depth)
 
 

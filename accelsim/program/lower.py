@@ -18,6 +18,7 @@ from accelsim.analysis.counts import point_operations
 from accelsim.errors import Fault, MappingError
 from accelsim.mapping import Binding, Dependence, Mapping, Nest, Placement, slot_count, span
 from accelsim.program import actions
+from accelsim.program.check import check
 from accelsim.program.program import (
     ROOT,
     Action,
@@ -123,7 +124,9 @@ def lower(mapping: Mapping) -> Program:
             )
         )
     notes = (*mapping.notes, *((rounded,) if rounded else ()))
-    return Program(mapping.name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
+    made = Program(mapping.name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
+    check(made)
+    return made
 
 
 class _Lowering:

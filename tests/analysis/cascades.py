@@ -118,6 +118,11 @@ TWO_WAYS = text("two_ways", "I J", "X:I,J Y:I,J W:I,J Z:I,J", "Z", """
     Y[i,j] = Y[i+1,j] + X[i,j]
     W[i,j+1] = W[i,j] + X[i,j]
     Z[i,j] = Y[i,j] * W[i,j+1]""", initial="{Y: 0, W: 0}")  # fmt: skip
+# The running sum at i+1 holds X[i,j]: reading it beside the maximum of row i is a second pass.
+ROW_SUM = text("row_sum", "I J", "X:I,J T:I G:I,J Z:I,J", "Z", """
+    T[i] = X[i,j] :: max
+    G[i+1,j] = G[i,j] + X[i,j]
+    Z[i,j] = T[i] * G[i+1,j]""", initial="{G: 0}")  # fmt: skip
 UNTILED = text("one_pass_untiled", "M P F",
     "S:M,P V:F,M G:M,P C:M,P N:M,P D:M,P U:F,M,P AV:F,P", "AV", """
     G[m+1,p] = max(G[m,p], S[m,p])

@@ -69,6 +69,8 @@ def test_the_pass_of_each_einsum() -> None:
         ("mala", "M", 1),
         ("mala", "P", 1),
         ("chunked", "M", 1),
+        ("row_sum", "J", 2),
+        ("row_sum", "I", 1),
         ("two_ways", "I", 1),
         ("two_ways", "J", 1),
         ("linear", "M", 1),
