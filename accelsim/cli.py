@@ -165,7 +165,7 @@ def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
     model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
-    engine: Annotated[str, typer.Option(help="compiled or reference")] = "compiled",
+    engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),

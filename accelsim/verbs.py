@@ -38,7 +38,7 @@ def simulate(
     model: str,
     seq_len: int | None = None,
     *,
-    engine_name: str = "compiled",
+    engine_name: str = "steady",
     settings: Sequence[str] = (),
     record: int = 0,
     progress: Callable[[float], None] | None = None,

@@ -76,9 +76,9 @@ def phases(draw: st.DrawFn, servers: int) -> Phase:
         Edge(
             producer=draw(st.integers(0, len(tasks) - 1)),
             consumer=draw(st.integers(0, len(tasks) - 1)),
-            loop=draw(st.sampled_from((ROOT, *range(depth), *range(depth)))),
+            loop=(loop := draw(st.sampled_from((ROOT, *range(depth), *range(depth))))),
             distance=draw(st.sampled_from((0, 0, 1, 1, 2, 3))),
-            matched=draw(subsets(depth)),
+            matched=tuple(l for l in draw(subsets(depth)) if l > loop),
             reset=draw(st.booleans()),
             latency=draw(st.sampled_from((0, 0, 0, 1, 5, 30))),
             cause=draw(st.sampled_from(CAUSES)),

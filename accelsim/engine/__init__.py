@@ -8,12 +8,12 @@ from accelsim.errors import AccelsimError, Fault, nearest
 from accelsim.program import Program
 from accelsim.results import Execution
 
-ENGINES = ("compiled", "reference")
+ENGINES = ("steady", "compiled", "reference")
 
 
 def run(
     program: Program,
-    engine: str = "compiled",
+    engine: str = "steady",
     *,
     record: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -23,6 +23,10 @@ def run(
     Engines are imported when used: simpy and numba cost start-up time.
     """
     match engine:
+        case "steady":
+            from accelsim.engine import steady
+
+            return steady.run(program, record, progress)
         case "compiled":
             from accelsim.engine import compiled
 

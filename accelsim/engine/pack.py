@@ -16,7 +16,7 @@ import numpy.typing as npt
 from accelsim.program import CAUSES, ROOT, Affine, Edge, Phase
 
 Int = npt.NDArray[np.int64]
-NEVER = np.int64(-(1 << 62))
+NEVER = -(1 << 62)
 
 # Columns of a task row.
 SERVER, OCCUPANCY, LAG, GUARDED, FIRST, LAST, NOT_FIRST, NOT_LAST = range(8)
@@ -32,7 +32,8 @@ EDGE_COLUMNS = 8
 class Packed:
     """Arrays of one phase with T tasks, E edges, L loops.
 
-    tasks [T, 12]. reads [E, 8+2L] by consumer, writes by producer. tokens [places, 2]: value, tag.
+    tasks [T, 12]. reads [E, 8+2L] by consumer, writes by producer. edges: those kept;
+    rings: base, loop, distance, mask, size of each. tokens [places, 2]: value, tag.
     A tile row: counts [0..L-1], 0, coordinates [L+1..2L], steps into the run [2L+1..3L], bits of
     loops at their first and at their last coordinate. lower, upper [L, 2+L]:
     constant, coefficients, and trips of the loop.
@@ -41,6 +42,8 @@ class Packed:
     tasks: Int
     reads: Int
     writes: Int
+    edges: tuple[Edge, ...]
+    rings: list[list[int]]
     tokens: Int
     lower: Int
     upper: Int
@@ -64,9 +67,11 @@ def pack(phase: Phase) -> Packed:
     ]
     reads: list[list[int]] = []
     writes: list[list[int]] = []
+    rings: list[list[int]] = []
     places = 0
     for edge in kept:
         row, size = _row(phase, edge, places, deepest, depth)
+        rings.append([places, edge.loop, edge.distance, row[MASK], row[SIZE]])
         reads.append([*row[:SHIFT], edge.distance, *row[SHIFT + 1 :]])
         writes.append([*row[:SHIFT], edge.latency, *row[SHIFT + 1 :]])
         places += size
@@ -84,6 +89,8 @@ def pack(phase: Phase) -> Packed:
         tasks=tasks,
         reads=np.array([reads[i] for i in by_consumer], np.int64).reshape(-1, width),
         writes=np.array([writes[i] for i in by_producer], np.int64).reshape(-1, width),
+        edges=tuple(kept),
+        rings=rings,
         tokens=tokens,
         lower=np.array([_affine(x.lower, 0, x.trips, depth) for x in phase.loops], np.int64),
         upper=np.array([_affine(x.upper, x.trips, x.trips, depth) for x in phase.loops], np.int64),
@@ -99,7 +106,7 @@ def _row(phase: Phase, edge: Edge, base: int, deepest: int, depth: int) -> tuple
     ring = 1 << (edge.distance + deepest + 1).bit_length()
     size = 1
     pairs: list[int] = []
-    for loop in edge.matched:
+    for loop in sorted(edge.matched, reverse=True):  # coordinates of inner loops lie together
         pairs += [depth + 1 + loop, size]
         size *= phase.loops[loop].trips
     loop = depth if edge.loop == ROOT else edge.loop

@@ -49,7 +49,7 @@ def _check_edge(phase: Phase, edge: Edge, where: str) -> None:
         assert 0 <= task < len(phase.tasks), f"{where}: no task {task}"
     assert edge.loop == ROOT or 0 <= edge.loop < len(phase.loops), f"{where}: no loop {edge.loop}"
     for loop in edge.matched:
-        assert 0 <= loop < len(phase.loops), f"{where}: matched on loop {loop}, which is not there"
+        assert edge.loop < loop < len(phase.loops), f"{where}: matched on loop {loop}, not inside"
     assert len(set(edge.matched)) == len(edge.matched), f"{where}: a loop matched twice"
     assert edge.distance >= 0, f"{where}: distance {edge.distance}"
     assert edge.latency >= 0, f"{where}: latency {edge.latency}"

@@ -11,8 +11,8 @@ Meaning (the same for every engine; `unroll.py` states it as code):
   this order: epochs, then task order.
 * count(l, tile) is the number of iterations of loop l begun before the tile's, over all outer
   loops: it runs on across outer iterations.
-* An edge (producer, consumer, loop l, distance d, matched loops): a consumer instance on tile i
-  waits for the latest producer instance *preceding it in that order* whose tile j has
+* An edge (producer, consumer, loop l, distance d, matched loops, all inside l): a consumer instance
+  on tile i waits for the latest producer instance *preceding it in that order* whose tile j has
   count(l, j) == count(l, i) - d and the coordinates of i in every matched loop; if there is none it
   does not wait. With `reset` it does not wait either in the first d iterations of a run of l (a
   value that starts afresh). l = ROOT means the whole phase, with count 0.

@@ -42,7 +42,7 @@ def result_table(result: Result) -> RenderableType:
         "energy", f"{show_energy(result.energy_pj)}  (register file of one element per unit)"
     )
     head.add_row("", f"{show_energy(result.energy_all_registers_pj)}  (all register files)")
-    head.add_row("tasks", f"{result.tasks:,} on engine {result.engine}")
+    head.add_row("tasks", f"{result.tasks:,}{_executed(result)} on engine {result.engine}")
 
     units = Table(title="servers: share of the time", title_justify="left")
     for column in ("", "busy", "wait: data", "slot", "bandwidth", "order", "at the end"):
@@ -69,6 +69,12 @@ def result_table(result: Result) -> RenderableType:
         )
     notes = [Text(f"note: {note}") for note in result.notes]
     return Group(head, units, traffic, *notes)
+
+
+def _executed(result: Result) -> str:
+    """How many tasks were really run, when not all."""
+    done = [phase["extrapolation"] for phase in result.phases if phase["extrapolation"]]
+    return f", {sum(d['executed'] for d in done):,} of them executed," if done else ""
 
 
 def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:

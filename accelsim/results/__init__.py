@@ -1,6 +1,19 @@
 """Plain records that engines return, and the Result made of them."""
 
-from accelsim.results.execution import Execution, PhaseExecution, Record
+from accelsim.results.execution import (
+    Execution,
+    Extrapolation,
+    LoopExtrapolation,
+    PhaseExecution,
+    Record,
+)
 from accelsim.results.result import Result
 
-__all__ = ["Execution", "PhaseExecution", "Record", "Result"]
+__all__ = [
+    "Execution",
+    "Extrapolation",
+    "LoopExtrapolation",
+    "PhaseExecution",
+    "Record",
+    "Result",
+]

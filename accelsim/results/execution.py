@@ -26,6 +26,32 @@ class Record:
 
 
 @dataclass(frozen=True)
+class LoopExtrapolation:
+    """What the steady engine did with one loop.
+
+    executed, skipped: iterations really run and iterations extrapolated, as far as the loops around
+    it were run. period: iterations after which it repeats itself (0: none found). transient: most
+    iterations that a run of it took before the first jump. reason: why nothing was skipped, or "".
+    """
+
+    name: str
+    executed: int
+    skipped: int
+    period: int
+    transient: int
+    failed_probes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """Task instances that the steady engine really executed, and what it did with each loop."""
+
+    executed: int
+    loops: tuple[LoopExtrapolation, ...]
+
+
+@dataclass(frozen=True)
 class PhaseExecution:
     """One phase, run. T tasks, S servers, 4 causes (program.CAUSES).
 
@@ -42,6 +68,7 @@ class PhaseExecution:
     waits: Ticks
     tail: Ticks
     record: Record
+    extrapolation: Extrapolation | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
 from accelsim.arch import Machine
 from accelsim.program import CAUSES, Action, Program
-from accelsim.results.execution import Execution
+from accelsim.results.execution import Execution, PhaseExecution
 from accelsim.results.result import Result
 
 # A multiply-accumulate reads two registers and updates one; other operations read two, write one.
@@ -75,12 +76,20 @@ def measure(
                 "begin_cycles": run.begin / per_cycle,
                 "end_cycles": run.end / per_cycle,
                 "tasks": {t.name: int(run.executed[i]) for i, t in enumerate(phase.tasks)},
+                "extrapolation": _extrapolation(run),
             }
             for phase, run in zip(program.phases, execution.phases, strict=True)
         ],
         inputs=inputs,
         notes=list(program.notes),
     )
+
+
+def _extrapolation(run: PhaseExecution) -> dict[str, Any] | None:
+    if run.extrapolation is None:
+        return None
+    loops = [asdict(loop) for loop in run.extrapolation.loops]
+    return {"executed": run.extrapolation.executed, "loops": loops}
 
 
 def _counted(program: Program, execution: Execution) -> Iterator[tuple[Action, Fraction]]:

@@ -148,7 +148,7 @@ def test_progress_and_record() -> None:
     seen: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "SLICE", 10)
-        run = engine.run(pipeline(100), record=7, progress=seen.append)
+        run = engine.run(pipeline(100), "compiled", record=7, progress=seen.append)
     assert seen == sorted(seen)
     assert len(seen) >= 9
     assert len(run.phases[0].record.task) == 7

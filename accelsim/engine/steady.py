@@ -1,0 +1,459 @@
+"""The steady engine: the compiled engine plus exact extrapolation at every loop level.
+
+Its cost does not grow with trip counts once a loop repeats itself; every instance that it does
+execute has the times that the other engines give it, and counts, busy times and waits are those of
+the whole run. extrapolate.py has the rules; here is when they are applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from accelsim.engine.extrapolate import (
+    COMPONENTS,
+    FAILED,
+    FAILURES,
+    FROM,
+    HISTORY,
+    JUMP,
+    JUMPS,
+    LAST_PERIOD,
+    LIMIT,
+    NO_PERIOD,
+    PERIOD,
+    PERIODS,
+    PROBE_AT,
+    PROBE_END,
+    RAN,
+    REACHED,
+    RESUME,
+    SEEN,
+    SETTLED,
+    SHORT,
+    SKIPPED,
+    SNAPSHOTS,
+    TO,
+    TRANSIENT,
+    UNEVEN,
+    UNSETTLED,
+    components,
+    enter,
+    excess,
+    fill,
+    move,
+    on_a_line,
+    repeats,
+    settled,
+    snapshot,
+)
+from accelsim.engine.kernel import (
+    BEGIN,
+    COORDINATE,
+    ENDED,
+    EPOCH,
+    N_CAUSES,
+    PROBES,
+    PROBING,
+    RECORDED,
+    SERIAL,
+    TILES,
+    next_tile,
+    remember,
+    run_epoch,
+)
+from accelsim.engine.kernel import END as STOP
+from accelsim.engine.merge import merge
+from accelsim.engine.pack import NEVER, Int, pack
+from accelsim.engine.skipping import WORTH_IT, Skipping
+from accelsim.engine.workspace import Workspace, run_phases
+from accelsim.program import Phase, Program
+from accelsim.results import Execution, PhaseExecution
+
+SLICE = 1_000_000
+"""Epochs between two calls of `progress`."""
+
+
+def run(
+    program: Program,
+    record: int | None = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Execution:
+    """Run a program. record: instances kept per phase, progress: share done.
+
+    The first `record` instances are kept without a gap: skipping starts behind them. None keeps
+    every instance that is executed while skipping.
+    """
+    return run_phases("steady", program, record, progress, _run_phase)
+
+
+def _run_phase(
+    program: Program,
+    phase: Phase,
+    begin: int,
+    record: int | None,
+    report: Callable[[float], None],
+) -> PhaseExecution:
+    merged = merge(phase)
+    phase = merged.phase
+    packed = pack(phase)
+    work = Workspace.make(program, phase, packed, begin, record)
+    skip = Skipping.make(phase, packed, work)
+    arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
+    hold = record is not None
+    everything: list[Any] = [*arrays, *work.arrays, *skip.arrays, packed.deepest, hold, SLICE]
+    while not _advance(*everything):
+        report(work.share(phase))
+    report(1.0)
+    done = work.finish(program, packed, begin, skip.report(phase, work))
+    return dataclasses.replace(done, record=merged.restore(done.record))
+
+
+@njit(cache=True)
+def _advance(
+    tasks: Int,
+    reads: Int,
+    writes: Int,
+    tokens: Int,
+    lower: Int,
+    upper: Int,
+    tiles: Int,
+    state: Int,
+    clock: Int,
+    free: Int,
+    totals: Int,
+    kept: Int,
+    stamps: Int,
+    undo: Int,
+    undone: Int,
+    marks: Int,
+    levels: Int,
+    edges: Int,
+    inner: Int,
+    used: Int,
+    slot_of: Int,
+    places: Int,
+    history: Int,
+    saved_free: Int,
+    saved_tiles: Int,
+    saved_state: Int,
+    saved_totals: Int,
+    saved_clock: Int,
+    deepest: int,
+    hold: bool,
+    epochs: int,
+) -> bool:
+    """Run up to `epochs` epochs from where `clock` stands; whether the phase has ended."""
+    depth = lower.shape[0]
+    ran = 0
+    while ran < epochs:
+        ran += 1
+        if clock[ENDED] == 0:
+            made = clock[TILES]
+            entered = next_tile(lower, upper, tiles, state, made)
+            if entered < 0:
+                clock[ENDED] = 1
+            else:
+                made += 1
+                clock[TILES] = made
+                for level in range(entered, depth):
+                    enter(level, made, lower, upper, state, levels)
+                for level in range(max(entered - 1, 0), depth):
+                    if (
+                        levels[level, REACHED] < 0
+                        and state[COORDINATE, level] >= levels[level, FROM]
+                    ):
+                        levels[level, REACHED] = made - 1
+        if clock[ENDED] == 1 and clock[EPOCH] >= clock[TILES] + deepest:
+            return True
+        recorded = run_epoch(
+            tasks, reads, writes, tokens, tiles, free, totals, kept, clock[EPOCH], clock[TILES],
+            clock[RECORDED], 1, stamps, clock, undo, undone, marks, levels,
+        )  # fmt: skip
+        clock[RECORDED] = recorded
+        clock[EPOCH] += 1
+        if clock[ENDED] == 1 or (hold and recorded < kept.shape[0]):
+            continue
+        # Which loops end an iteration with this tile; a jump may make it the last of its run.
+        level = depth - 1
+        while level >= 0:
+            levels[level, RAN] += 1
+            if state[STOP, level] - state[BEGIN, level] >= WORTH_IT:
+                _at_end(
+                    level, tasks, tokens, tiles, state, clock, free, totals, stamps, undo, undone,
+                    marks, levels, edges, inner, used, slot_of, places, history, saved_free,
+                    saved_tiles, saved_state, saved_totals, saved_clock, deepest,
+                )  # fmt: skip
+            if state[COORDINATE, level] + 1 < state[STOP, level]:
+                break
+            level -= 1
+    return False
+
+
+@njit(cache=True)
+def _at_end(
+    level: int,
+    tasks: Int,
+    tokens: Int,
+    tiles: Int,
+    state: Int,
+    clock: Int,
+    free: Int,
+    totals: Int,
+    stamps: Int,
+    undo: Int,
+    undone: Int,
+    marks: Int,
+    levels: Int,
+    edges: Int,
+    inner: Int,
+    used: Int,
+    slot_of: Int,
+    places: Int,
+    history: Int,
+    saved_free: Int,
+    saved_tiles: Int,
+    saved_state: Int,
+    saved_totals: Int,
+    saved_clock: Int,
+    deepest: int,
+) -> None:
+    """At the end of an iteration of a loop: finish a probe, or look for something to skip."""
+    n = levels[level, COMPONENTS]
+    n_state = n + used.shape[0]
+    n_totals = totals.shape[0]
+    n_tasks = n_totals - 2 - N_CAUSES * free.shape[0]
+    width = n_state + n_totals
+    rows = levels[level, HISTORY]
+    extra = rows + SNAPSHOTS * width
+    point = history[extra : extra + n_state]
+    slope = history[extra + width : extra + width + n_state]
+    form = history[extra + 2 * width : extra + 2 * width + n_state]
+    each = history[extra + 3 * width : extra + 3 * width + n_totals]
+    grows = history[extra + 3 * width + n_totals : extra + 3 * width + 2 * n_totals]
+    here = state[COORDINATE, level]
+    made = clock[TILES]
+    if levels[level, PROBING]:
+        if here != levels[level, PROBE_END]:
+            return
+        jump, period = levels[level, JUMP], levels[level, PERIOD]
+        components(level, edges, inner, state, levels, places)
+        shorter = excess(n, jump, places, tokens, stamps, free, used, point, slope, form)
+        if shorter < 0:
+            # All ends on the line. So is all between, if the sum of all start times is too (each
+            # is convex): then waits are, and what must be added for skipped periods is known.
+            for i in range(n_totals):
+                if totals[i] - saved_totals[level, i] != each[i] + jump * grows[i]:
+                    shorter = jump // 2
+        if shorter < 0:
+            levels[level, PROBING] = 0
+            clock[PROBES] -= 1
+            for i in range(n_totals):
+                totals[i] += (jump - 1) * each[i] + (jump - 1) * jump // 2 * grows[i]
+            fill(
+                level, levels[level, PROBE_AT], here, period, jump - 1, NEVER, tasks, edges, inner,
+                tokens, stamps, tiles, state, clock, undo, undone, marks, levels,
+            )  # fmt: skip
+            _note_jump(level, jump - 1, period, levels[level, PROBE_AT], state, levels)
+            return
+        # Take the probe back.
+        levels[level, FAILED] += 1
+        levels[level, FAILURES] += 1
+        for i in range(undone[level]):
+            place = undo[level, i, 0]
+            tokens[place, 0] = undo[level, i, 1]
+            tokens[place, 1] = undo[level, i, 2]
+            stamps[place] = undo[level, i, 3]
+        free[:] = saved_free[level]
+        tiles[:] = saved_tiles[level]
+        state[:] = saved_state[level]
+        totals[:] = saved_totals[level]
+        for i in (EPOCH, TILES, RECORDED):
+            clock[i] = saved_clock[level, i]
+        if levels[level, FAILURES] > 2:
+            shorter = min(shorter, jump // 2)
+        shorter = min(shorter, jump - 1)
+        if shorter < _least(period, deepest):
+            levels[level, PROBING] = 0
+            clock[PROBES] -= 1
+            levels[level, RESUME] = state[COORDINATE, level] + 2 * period
+            levels[level, SEEN] = 0
+            return
+        _leap(
+            level, shorter, n, width, tokens, tiles, state, clock, free, stamps, undo, undone,
+            marks, levels, edges, inner, used, places, history, point, slope, deepest,
+        )  # fmt: skip
+        return
+
+    left = levels[level, TO] - 1 - here
+    if left < 1:
+        levels[level, SHORT] += 1
+        return
+    if levels[level, REACHED] < 0 or made - deepest < levels[level, REACHED]:
+        levels[level, UNEVEN] += 1
+        return
+    if here < levels[level, RESUME]:
+        return
+    if not levels[level, SETTLED]:
+        if not settled(level, edges, inner, tokens, stamps, state, free, levels):
+            levels[level, UNSETTLED] += 1
+            return
+        levels[level, SETTLED] = 1
+    components(level, edges, inner, state, levels, places)
+    seen = levels[level, SEEN]
+    at = rows + seen % SNAPSHOTS * width
+    now = history[at : at + width]
+    snapshot(now, n, places, tokens, stamps, free, used, totals)
+    levels[level, SEEN] = seen + 1
+    for period in range(1, PERIODS + 1):
+        jump = left // period
+        if seen < period or jump < 1:
+            break
+        at = rows + (seen - period) % SNAPSHOTS * width
+        past = history[at : at + width]
+        if repeats(n, now, past, places, used, slot_of):
+            shift = now[n] - past[n]
+            fill(
+                level, here, here, period, jump, shift, tasks, edges, inner, tokens, stamps,
+                tiles, state, clock, undo, undone, marks, levels,
+            )  # fmt: skip
+            move(level, jump * period, made, deepest, tiles, state)
+            components(level, edges, inner, state, levels, places)
+            point[:] = now[:n_state]
+            slope[:] = shift
+            _put(
+                level, jump, n, now, point, slope, made, tokens, free, stamps, undo, undone, marks,
+                levels, used, places, clock[PROBES],
+            )  # fmt: skip
+            count = 0
+            for i in range(n_totals):
+                change = now[n_state + i] - past[n_state + i]
+                totals[i] += jump * change
+                if i < n_tasks:
+                    count += change
+            totals[n_totals - 2] += jump * (jump + 1) // 2 * (count * shift)
+            _note_jump(level, jump, period, here, state, levels)
+            return
+        if seen < 2 * period or jump < _least(period, deepest):
+            continue
+        at = rows + (seen - 2 * period) % SNAPSHOTS * width
+        older = history[at : at + width]
+        if on_a_line(n, now, past, older, places, used, slot_of, point, slope, form):
+            steepest = 1
+            for i in range(n_state):
+                steepest = max(steepest, abs(slope[i]))
+            jump = min(jump, LIMIT // 4 // steepest)
+            for i in range(n_totals):
+                each[i] = now[n_state + i] - past[n_state + i]
+                grows[i] = each[i] - (past[n_state + i] - older[n_state + i])
+            if grows[n_totals - 1] != 0 or jump < _least(period, deepest):
+                continue
+            saved_free[level] = free
+            saved_tiles[level] = tiles
+            saved_state[level] = state
+            saved_totals[level] = totals
+            saved_clock[level] = clock
+            levels[level, PROBING] = 1
+            levels[level, PROBE_AT] = here
+            levels[level, PERIOD] = period
+            levels[level, FAILURES] = 0
+            clock[PROBES] += 1
+            _leap(
+                level, jump, n, width, tokens, tiles, state, clock, free, stamps, undo, undone,
+                marks, levels, edges, inner, used, places, history, point, slope, deepest,
+            )  # fmt: skip
+            return
+    levels[level, NO_PERIOD] += 1
+
+
+@njit(inline="always")
+def _least(period: int, deepest: int) -> int:
+    """Shortest jump worth a probe: what is put behind it must not lie on what it goes out from."""
+    return 2 + (deepest - 1) // period if deepest > 0 else 2
+
+
+@njit(cache=True)
+def _leap(
+    level: int,
+    jump: int,
+    n: int,
+    width: int,
+    tokens: Int,
+    tiles: Int,
+    state: Int,
+    clock: Int,
+    free: Int,
+    stamps: Int,
+    undo: Int,
+    undone: Int,
+    marks: Int,
+    levels: Int,
+    edges: Int,
+    inner: Int,
+    used: Int,
+    places: Int,
+    history: Int,
+    point: Int,
+    slope: Int,
+    deepest: int,
+) -> None:
+    """Go to one period before the end of a jump, from where the loop stands, to run that one."""
+    levels[level, SERIAL] += 1
+    undone[level] = 0
+    levels[level, JUMP] = jump
+    levels[level, PROBE_END] = levels[level, PROBE_AT] + jump * levels[level, PERIOD]
+    at = levels[level, HISTORY] + (levels[level, SEEN] - 1) % SNAPSHOTS * width
+    move(level, (jump - 1) * levels[level, PERIOD], clock[TILES], deepest, tiles, state)
+    components(level, edges, inner, state, levels, places)
+    _put(
+        level, jump - 1, n, history[at : at + width], point, slope, clock[TILES], tokens, free,
+        stamps, undo, undone, marks, levels, used, places, clock[PROBES],
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _put(
+    level: int,
+    times: int,
+    n: int,
+    now: Int,
+    point: Int,
+    slope: Int,
+    made: int,
+    tokens: Int,
+    free: Int,
+    stamps: Int,
+    undo: Int,
+    undone: Int,
+    marks: Int,
+    levels: Int,
+    used: Int,
+    places: Int,
+    probes: int,
+) -> None:
+    """Set the state of a loop to point + times * slope. now: which tokens there are."""
+    for i in range(n):
+        if now[i] == NEVER:
+            continue
+        place = places[i, 0]
+        if probes > 0:
+            remember(tokens, stamps, place, undo, undone, marks, levels)
+        tokens[place, 0] = point[i] + times * slope[i]
+        tokens[place, 1] = places[i, 1]
+        stamps[place] = max(stamps[place], places[i, 3])
+    for s in range(used.shape[0]):
+        free[used[s]] = point[n + s] + times * slope[n + s]
+
+
+@njit(cache=True)
+def _note_jump(level: int, jump: int, period: int, at: int, state: Int, levels: Int) -> None:
+    """Forget the history of a loop, and count the jump."""
+    if levels[level, SEEN] > 0 and levels[level, TRANSIENT] < at + 1 - state[BEGIN, level]:
+        levels[level, TRANSIENT] = at + 1 - state[BEGIN, level]
+    levels[level, SEEN] = 0
+    levels[level, SKIPPED] += jump * period
+    levels[level, JUMPS] += 1
+    levels[level, LAST_PERIOD] = period
