@@ -31,18 +31,32 @@ def build(
 ) -> Mapping:
     """The mapping for these shapes. Raises MappingError (CapacityError) with all faults."""
     faults: list[Fault] = []
-    cut = partition(document, cascade, machine, shapes, faults)
+    cuts = {
+        phase: partition(document, phase, cascade, machine, shapes, faults)
+        for phase in document.spec.phases
+    }
     faults += _coverage(document, cascade)
     if faults:
-        raise MappingError(faults)
+        raise MappingError(tuple(dict.fromkeys(faults)))
+    nests = tuple(_fitting(document, cascade, machine, phase, cut) for phase, cut in cuts.items())
+    notes = tuple(dict.fromkeys(note for cut in cuts.values() for note in cut.notes))
+    return Mapping(document.spec.mapping, machine, cascade, nests, notes)
+
+
+def _fitting(
+    document: Document[MappingSpec], cascade: Cascade, machine: Machine, phase: str, cut: Partition
+) -> Nest:
+    """The nest of a phase with the largest fitted part that the levels can hold."""
+    home = {
+        einsum: name for name, spec in document.spec.phases.items() for einsum in spec.einsums
+    }
+    spec = document.spec.phases[phase]
     over: CapacityError | None = None
     for extents in cut.candidates():
-        nests = _nests(document, cascade, machine, cut, extents)
-        over = _over_capacity(document, machine, nests)
+        nest = _Builder(document, cascade, machine, cut, extents, home, phase, spec).nest()
+        over = _over_capacity(document, machine, nest, cut)
         if over is None:
-            name = document.spec.mapping
-            sizes = tuple(extents.items())
-            return Mapping(name, machine, cascade, sizes, nests, cut.notes)
+            return nest
     assert over is not None  # there is always a candidate
     raise over
 
@@ -81,22 +95,6 @@ def _coverage(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
     return faults
 
 
-def _nests(
-    document: Document[MappingSpec],
-    cascade: Cascade,
-    machine: Machine,
-    cut: Partition,
-    extents: dict[str, int],
-) -> tuple[Nest, ...]:
-    nests = []
-    home = {
-        einsum: phase for phase, spec in document.spec.phases.items() for einsum in spec.einsums
-    }
-    for name, spec in document.spec.phases.items():
-        nests.append(_Builder(document, cascade, machine, cut, extents, home, name, spec).nest())
-    return tuple(nests)
-
-
 class _Builder:
     """Builds one nest; raises MappingError with all faults of a stage of it."""
 
@@ -127,7 +125,9 @@ class _Builder:
         self._stop()
         einsums = [self.cascade.einsum(name) for name in self.spec.einsums]
         nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums))
-        edges, first, last = dependences(nesting, self._fault_at_einsum)
+        self.stages = self._stages(loops)
+        self._stop()
+        edges, first, last = dependences(nesting, self.stages, self._fault_at_einsum)
         self._stop()
         bindings = tuple(self._binding(e, nesting, first, last) for e in einsums)
         self._stop()
@@ -144,7 +144,19 @@ class _Builder:
         self._stop()
         serial, beside = self._serial(loops)
         self._stop()
-        return Nest(self.name, loops, bindings, placements, edges, serial, beside)
+        sizes = tuple(self.extents.items())
+        return Nest(self.name, loops, bindings, placements, edges, serial, beside, sizes)
+
+    def _stages(self, loops: tuple[Loop, ...]) -> dict[str, int]:
+        """Epochs by which each Einsum is behind the first stage."""
+        ranks = [loop.rank for loop in loops]
+        out = {}
+        for name, spec in self.spec.einsums.items():
+            epochs = place.steps(spec.stage, ranks, loops)
+            if epochs is None:
+                self._fault_at(("einsums", name, "stage"), f"{name}.stage: expected loops")
+            out[name] = epochs or 0
+        return out
 
     def _stop(self) -> None:
         if self.faults:
@@ -252,7 +264,7 @@ class _Builder:
         return Binding(
             einsum=einsum,
             unit=unit,
-            stage=spec.stage,
+            stage=self.stages[einsum.name],
             drain=drain,
             iterated=nesting.iterated(einsum),
             first=first[einsum.name],
@@ -282,27 +294,29 @@ class _Builder:
 
 
 def _over_capacity(
-    document: Document[MappingSpec], machine: Machine, nests: tuple[Nest, ...]
+    document: Document[MappingSpec], machine: Machine, nest: Nest, cut: Partition
 ) -> CapacityError | None:
     """Rule 4. The fault names the tensor that takes most of the level that overflows."""
-    for nest in nests:
-        for level in machine.levels[1:]:
-            held = [
-                (Fraction(p.elements) * machine.word_bytes * slot_count(p, nest.loops), p.tensor)
-                for p in nest.placements
-                if p.level is level
-            ]
-            need = sum((size for size, _ in held), Fraction(0))
-            if level.capacity_bytes is None or need <= level.capacity_bytes:
-                continue
-            largest, tensor = max(held)
-            message = (
-                f"{level.name} holds {show_bytes(level.capacity_bytes)}, but phase {nest.name} "
-                f"needs {show_bytes(need)} of it; {tensor} takes most, {show_bytes(largest)}"
-            )
-            at = ("phases", nest.name, "storage", tensor)
-            help = (
-                f"give {tensor} fewer slots, cut its ranks into smaller parts, or loop over more",
-            )
-            return CapacityError(document.source.fault(at, message, help=help, key=True))
+    for level in machine.levels[1:]:
+        held = [
+            (Fraction(p.elements) * machine.word_bytes * slot_count(p, nest.loops), p.tensor)
+            for p in nest.placements
+            if p.level is level and not p.overbook
+        ]
+        need = sum((size for size, _ in held), Fraction(0))
+        if level.capacity_bytes is None:
+            continue
+        fitted = cut.fit is not None and cut.fit.level == level.name
+        share = cut.fit.share if fitted and cut.fit else Fraction(1)
+        if need <= level.capacity_bytes * share:
+            continue
+        largest, tensor = max(held)
+        of_it = f", {share} of it to be used" if share < 1 else ""
+        message = (
+            f"{level.name} holds {show_bytes(level.capacity_bytes)}{of_it}, but phase {nest.name} "
+            f"needs {show_bytes(need)} of it; {tensor} takes most, {show_bytes(largest)}"
+        )
+        at = ("phases", nest.name, "storage", tensor)
+        help = (f"give {tensor} fewer slots, cut its ranks into smaller parts, or loop over more",)
+        return CapacityError(document.source.fault(at, message, help=help, key=True))
     return None

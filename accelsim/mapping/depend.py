@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 from accelsim.cascade import Cascade, Einsum
 from accelsim.cascade.nodes import Access, At, End, Index, iteration_variables, reduced_variables
@@ -43,13 +44,14 @@ class Nesting:
 
 
 def dependences(
-    nesting: Nesting, complain: Complain
+    nesting: Nesting, stages: dict[str, int], complain: Complain
 ) -> tuple[tuple[Dependence, ...], dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """Dependences, and for every Einsum the loops at whose first, and last, coordinate it runs.
 
     An Einsum that lacks the rank of a loop runs once in it: at its last coordinate when it reads
     something complete only then (a reduction over the loop, the end of a recurrence), else at the
-    first. An Einsum that has the rank and reads such a thing crosses a pass boundary: complained.
+    first. An Einsum that has the rank and reads such a thing crosses a pass boundary: complained,
+    unless its stage is a whole run of the loop behind. stages: epochs behind the first, by Einsum.
     """
     made = {einsum.name: einsum for einsum in nesting.einsums}
     order = {einsum.name: i for i, einsum in enumerate(nesting.cascade.einsums)}
@@ -66,15 +68,19 @@ def dependences(
             final = set(nesting.reduced(producer)) | set(last.get(producer.name, ()))
             ends = _end_loops(nesting, access)
             crossing = sorted((final | set(ends)) & set(iterated))
-            if crossing:
+            run = prod(loop.trips for loop in nesting.loops[min(crossing, default=0) :])
+            if crossing and stages[einsum.name] - stages[producer.name] < run:
                 rank = nesting.loops[crossing[0]].rank
                 complain(
                     einsum.name,
                     f"{einsum.name} is fused across a pass boundary: it runs in the loop over "
                     f"{rank}, but {access.tensor} is complete only after the last {rank}",
-                    help=(f"bind {einsum.name} in a later phase than {access.tensor}",),
+                    help=(
+                        f"bind {einsum.name} in a later phase than {access.tensor}, or in a stage "
+                        "that is a whole run of that loop later",
+                    ),
                 )
-            at_end |= final | set(ends)
+            at_end |= (final | set(ends)) - set(crossing)
         rest = [i for i in range(len(nesting.loops)) if i not in iterated]
         last[einsum.name] = tuple(i for i in rest if i in at_end)
         first[einsum.name] = tuple(i for i in rest if i not in at_end)
@@ -142,6 +148,9 @@ def _dependence(
         elif step < 0:
             complain(consumer.name, f"{consumer.name} reads {tensor.name} before it is made")
             return None
+    if kind == "tile" and set(nesting.reduced(producer)) & set(nesting.iterated(consumer)):
+        # Complete after a whole run of the loops that it is reduced over: the last one made.
+        loop, matched = span(nesting.loops_of(tensor.ranks))
     if kind == "tile":
         return Dependence(tensor.name, producer.name, consumer.name, "tile", loop, 0, matched)
     if kind == "end":

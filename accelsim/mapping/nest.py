@@ -6,6 +6,7 @@ Loops are indices into Nest.loops, outermost first.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from accelsim import arch, cascade
@@ -22,7 +23,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Binding:
-    """One Einsum on its unit.
+    """One Einsum on its unit. stage: epochs behind the first.
 
     iterated: loops whose rank its iteration space has. first, last: the other loops, at whose
     first (last) coordinate alone it runs. tile: (part, size) of the iteration space inside the
@@ -50,7 +51,7 @@ class Placement:
     "made" is produced and read in the nest. level: an inner level or None for registers.
     iterated: loops in whose every iteration there is another tile; slots tiles for each coordinate
     of those that are not outermost (`span`). stored: also written to the outermost level.
-    elements: values of one tile.
+    elements: values of one tile. fetch, spilled, off_chip, overbook: as in the mapping file.
     """
 
     tensor: str
@@ -60,6 +61,10 @@ class Placement:
     iterated: tuple[int, ...]
     stored: bool
     elements: int
+    fetch: tuple[str, ...] = ()
+    spilled: Fraction = Fraction(0)
+    off_chip: bool = False
+    overbook: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class Dependence:
 class Nest:
     """One phase: loops around Einsums in the order in which units take them.
 
+    extents: part (or uncut rank) -> its number of coordinates.
+
     serial: a loop whose iterations do not overlap, or None; beside: Einsums free of that.
     """
 
@@ -93,6 +100,7 @@ class Nest:
     dependences: tuple[Dependence, ...]
     serial: int | None
     beside: tuple[str, ...]
+    extents: tuple[tuple[str, int], ...]
 
     def binding(self, einsum: str) -> Binding:
         return next(b for b in self.bindings if b.einsum.name == einsum)
@@ -103,15 +111,11 @@ class Nest:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A legal mapping of a cascade on a machine for given shapes.
-
-    extents: part (or uncut rank) -> its number of coordinates.
-    """
+    """A legal mapping of a cascade on a machine for given shapes."""
 
     name: str
     machine: arch.Machine
     cascade: cascade.Cascade
-    extents: tuple[tuple[str, int], ...]
     nests: tuple[Nest, ...]
     notes: tuple[str, ...]
 

@@ -1,9 +1,11 @@
-"""Sizes of the parts of every rank: numbers, `rest`, UNIT.DIMENSION, fit(LEVEL)."""
+"""Sizes of the parts of every rank: numbers, `rest`, UNIT.DIMENSION, fit(LEVEL), fit(LEVEL / 2)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade
@@ -11,8 +13,22 @@ from accelsim.errors import Fault, nearest
 from accelsim.spec import Document
 from accelsim.spec.records import MappingSpec
 
-_FIT = re.compile(r"fit\(\s*(\w+)\s*\)")
+_FIT = re.compile(r"fit\(\s*(\w+)\s*(?:/\s*([1-9]\d*)\s*)?\)")
 _DIMENSION = re.compile(r"(\w+)\.(\w+)")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A part that is as large as a share of a level can hold; above: the `rest` outside it.
+
+    tiles: what the two share.
+    """
+
+    part: str
+    level: str
+    share: Fraction
+    above: str
+    tiles: int
 
 
 @dataclass(frozen=True)
@@ -20,19 +36,18 @@ class Partition:
     """extents: part -> coordinates, the fitted part and `rest` above it aside.
 
     parts: rank of the cascade -> the parts it is cut into here, outermost first.
-    fit: (part, level, the `rest` above it, tiles that the two share), or None.
     """
 
     extents: dict[str, int]
     parts: dict[str, tuple[str, ...]]
-    fit: tuple[str, str, str, int] | None
+    fit: Fit | None
     notes: tuple[str, ...]
 
     def candidates(self) -> list[dict[str, int]]:
         """Extents to try, largest fitted part first."""
         if self.fit is None:
             return [self.extents]
-        part, _, above, tiles = self.fit
+        part, above, tiles = self.fit.part, self.fit.above, self.fit.tiles
         return [{**self.extents, part: size, above: tiles // size} for size in divisors(tiles)]
 
 
@@ -75,27 +90,33 @@ def dimension_size(text: object, machine: Machine) -> int:
 
 def partition(
     document: Document[MappingSpec],
+    phase: str,
     cascade: Cascade,
     machine: Machine,
     shapes: dict[str, int],
     faults: list[Fault],
 ) -> Partition:
-    """Cut every rank of the cascade. Adds to faults what is wrong."""
+    """Cut every rank of the cascade for a phase. Adds to faults what is wrong, once each."""
     spec, source = document.spec, document.source
+    own = spec.phases[phase].partition
+    sizes = {**spec.partition, **own}
+    place = {r: (*(("phases", phase) if r in own else ()), "partition", r) for r in cascade.ranks}
     out = Partition({}, {}, None, ())
     notes: list[str] = []
-    fit: tuple[str, str, str, int] | None = None
-    for rank in spec.partition:
+    fit: Fit | None = None
+    for rank in sizes:
         if rank not in cascade.ranks:
+            at: tuple[str, ...] = ("partition", rank)
+            at = ("phases", phase, *at) if rank in own else at
             message = f"partition: {cascade.name} has no rank {rank}"
             help = nearest(rank, cascade.ranks)
-            faults.append(source.fault(("partition", rank), message, help=help, key=True))
+            faults.append(source.fault(at, message, help=help, key=True))
     for rank in cascade.ranks:
         if rank not in shapes:
             faults.append(Fault(f"the workload gives no shape for rank {rank} of {cascade.name}"))
             continue
-        at = ("partition", rank)
-        names = tuple(spec.partition.get(rank, ()))
+        at = place[rank]
+        names = tuple(sizes.get(rank, ()))
         cut = cascade.parts(rank)
         if not names and cut == (rank,):
             out.extents[rank] = shapes[rank]
@@ -106,7 +127,7 @@ def partition(
             faults.append(source.fault(at, message, key=True))
             continue
         before = len(faults)
-        cutter = _Cutter(document, machine, rank, names, faults)
+        cutter = _Cutter(document, machine, rank, sizes.get(rank, {}), at, faults)
         found = cutter.cut(shapes[rank], out.extents, notes)
         if len(faults) > before:
             continue
@@ -115,8 +136,8 @@ def partition(
         if cut == (rank,):
             out.parts[rank] = names
         if found is not None and fit is not None:
-            message = f"{rank}.{found[0]}: only one part can be fitted; {fit[0]} is already"
-            faults.append(source.fault((*at, found[0]), message))
+            message = f"{rank}.{found.part}: only one part can be fitted; {fit.part} is already"
+            faults.append(source.fault((*at, found.part), message))
         fit = found or fit
     return Partition(out.extents, out.parts, fit, tuple(notes))
 
@@ -129,19 +150,21 @@ class _Cutter:
         document: Document[MappingSpec],
         machine: Machine,
         rank: str,
-        names: tuple[str, ...],
+        sizes: dict[str, Any],
+        at: tuple[str, ...],
         faults: list[Fault],
     ) -> None:
         self.source = document.source
-        self.sizes = document.spec.partition[rank]
+        self.sizes = sizes
+        self.at = at
         self.machine = machine
         self.rank = rank
-        self.names = names
+        self.names = tuple(sizes)
         self.faults = faults
 
     def cut(
         self, shape: int, extents: dict[str, int], notes: list[str]
-    ) -> tuple[str, str, str, int] | None:
+    ) -> Fit | None:
         outermost, innermost = self.names[0], self.names[-1]
         if self.sizes[outermost] != "rest" or len(self.names) < 2:
             self._fault(outermost, "the outermost part of at least two takes the `rest`")
@@ -169,7 +192,7 @@ class _Cutter:
                     known = [x.name for x in self.machine.levels if x.capacity_bytes is not None]
                     self._fault(part, f"{match[1]!r} is no level with a capacity", known)
                     return None
-                fit = (part, match[1], outermost, tiles)
+                fit = (part, match[1], Fraction(1, int(match[2] or 1)))
                 continue
             number = self._number(part)
             if number is None:
@@ -185,7 +208,7 @@ class _Cutter:
         if fit is None:
             extents[outermost] = tiles
             return None
-        return (fit[0], fit[1], outermost, tiles)
+        return Fit(*fit, outermost, tiles)
 
     def _number(self, part: str) -> int | None:
         try:
@@ -200,5 +223,5 @@ class _Cutter:
 
     def _fault(self, part: str, message: str, known: list[str] | None = None) -> None:
         help = ("known: " + ", ".join(known),) if known else ()
-        path = ("partition", self.rank, part)
-        self.faults.append(self.source.fault(path, f"{self.rank}.{part}: {message}", help=help))
+        text = f"{self.rank}.{part}: {message}"
+        self.faults.append(self.source.fault((*self.at, part), text, help=help))

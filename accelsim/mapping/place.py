@@ -8,7 +8,7 @@ from math import prod
 from accelsim.arch import Level, Machine
 from accelsim.cascade import Cascade
 from accelsim.mapping.depend import Nesting
-from accelsim.mapping.nest import Placement
+from accelsim.mapping.nest import Loop, Placement
 from accelsim.spec.records import PhaseSpec, StorageSpec
 
 REGISTERS = "registers"
@@ -52,7 +52,7 @@ def placements(
             complain(("storage",), message, help=(f"such as {name}: {{level: {inner}}}",))
             continue
         given = given or StorageSpec(level=REGISTERS)
-        level = _level(machine, name, given, role, complain)
+        level = _level(machine, name, given, complain)
         ranks = cascade.tensor(name).ranks
         iterated = nesting.loops_of(ranks)
         if role == "load":
@@ -70,18 +70,62 @@ def placements(
         looped = {loop.rank for loop in nesting.loops}
         inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
         elements = prod(extents[part] for part in inside)
+        if given.off_chip and (role != "made" or given.spilled):
+            message = f"{name}.off_chip: for what is made in this phase, all of it"
+            complain(("storage", name, "off_chip"), message)
+        own_loops = [loop.rank if i in iterated else "" for i, loop in enumerate(nesting.loops)]
+        slots = steps(given.slots, own_loops, nesting.loops)
+        if slots is None:
+            complain(("storage", name, "slots"), f"{name}.slots: expected loops of {name}")
+            continue
+        unknown = [e for e in given.fetch if e not in _readers(nesting, name)]
+        if unknown:
+            message = f"{name}.fetch: {unknown[0]} does not read {name} in this phase"
+            complain(("storage", name, "fetch"), message)
         out.append(
-            Placement(name, role, level, given.slots, iterated, stored, elements)  # type: ignore[arg-type]
+            Placement(
+                tensor=name,
+                role=role,  # type: ignore[arg-type]
+                level=level,
+                slots=slots,
+                iterated=iterated,
+                stored=stored,
+                elements=elements,
+                fetch=tuple(given.fetch),
+                spilled=given.spilled,
+                off_chip=given.off_chip,
+                overbook=given.overbook,
+            )
         )
     return tuple(out)
 
 
+def steps(given: int | dict[str, int], ranks: list[str], loops: tuple[Loop, ...]) -> int | None:
+    """Tiles, or iterations of loops in tiles: of the loops named in `ranks`, those inside count.
+
+    None when a loop is named that is not there.
+    """
+    if isinstance(given, int):
+        return given
+    total = 0
+    for rank, times in given.items():
+        if rank not in ranks:
+            return None
+        inside = range(ranks.index(rank) + 1, len(ranks))
+        total += times * prod(loops[i].trips for i in inside if ranks[i])
+    return total
+
+
+def _readers(nesting: Nesting, tensor: str) -> list[str]:
+    return [e.name for e in nesting.einsums if any(a.tensor == tensor for a in e.inputs)]
+
+
 def _level(
-    machine: Machine, name: str, given: StorageSpec, role: str, complain: Callable[..., None]
+    machine: Machine, name: str, given: StorageSpec, complain: Callable[..., None]
 ) -> Level | None:
     if given.level == REGISTERS:
-        if role == "load":
-            complain(("storage", name), f"{name} is loaded: it needs a level, not registers")
+        if given.spilled or given.overbook:
+            complain(("storage", name), f"{name} is in registers: nothing of it can be spilled")
         return None
     level = machine.level(given.level)
     if level is None or level is machine.outermost:
@@ -115,4 +159,11 @@ def _load_loops(
         else:
             keep.add(ranks.index(rank))
     innermost = own[-1] if own else -1
-    return tuple(i for i in range(innermost + 1) if i not in keep)
+    again = set()
+    for rank in given.again:
+        if rank not in ranks or ranks.index(rank) <= innermost:
+            message = f"{name}.again: expected loops inside those of {name}, got {rank}"
+            complain(("storage", name, "again"), message)
+        else:
+            again.add(ranks.index(rank))
+    return (*(i for i in range(innermost + 1) if i not in keep), *sorted(again))

@@ -8,6 +8,7 @@ its end, and the value made. Lines that are only partly used count whole.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, prod
 
@@ -55,18 +56,40 @@ def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, .
     ]
     for tensor in dict.fromkeys(access.tensor for access in einsum.inputs):
         placement = nest.placement(tensor)
-        if placement.level is not None and _crosses(nest, placement, einsum.name):
+        if placement.level is not None and crosses(nest, placement, einsum.name):
             size = placement.elements * machine.word_bytes
             out.append(_access(placement.level, "read", tensor, size))
     made = nest.placement(einsum.name)
     if made.level is not None:
         size = made.elements * machine.word_bytes
         out.append(_access(made.level, "write", einsum.name, size))
+        tiles = prod(nest.loops[i].trips for i in partial_sums(nest, binding))
+        if made.role == "made" and tiles > 1:
+            # What is added to, but for the first time: an instance stands for its share.
+            again = _access(made.level, "read", einsum.name, size)
+            part = Fraction(tiles - 1, tiles)
+            out.append(replace(again, count=again.count * part, size_bytes=size * part))
     return tuple(out)
 
 
-def _crosses(nest: Nest, placement: Placement, reader: str) -> bool:
-    """Whether it is this reader that fetches the tensor for the tile."""
+def partial_sums(nest: Nest, binding: Binding) -> tuple[int, ...]:
+    """Loops over which an Einsum adds to the same tile."""
+    kept = nest.placement(binding.einsum.name).iterated
+    return tuple(i for i in binding.iterated if i not in kept)
+
+
+def spilled(machine: Machine, placement: Placement, action: str) -> Action:
+    """The share of one crossing of a tile that has no room in its level."""
+    share = 1 if placement.off_chip else placement.spilled
+    size = placement.elements * machine.word_bytes * share
+    line = machine.outermost.line_bytes
+    return Action(machine.outermost.name, action, placement.tensor, size / line, size)
+
+
+def crosses(nest: Nest, placement: Placement, reader: str) -> bool:
+    """Whether it is this reader that fetches the tensor for the tile, of those of its stage."""
+    if placement.fetch:
+        return reader in placement.fetch
     if placement.role == "state":
         reads = [d for d in nest.dependences if d.tensor == placement.tensor]
         if any(d.kind == "end" and d.consumer == reader for d in reads):
@@ -78,7 +101,8 @@ def _crosses(nest: Nest, placement: Placement, reader: str) -> bool:
             for b in nest.bindings
             if any(access.tensor == placement.tensor for access in b.einsum.inputs)
         }
-    fetching = [b for b in nest.bindings if b.einsum.name in readers]
+    stage = nest.binding(reader).stage
+    fetching = [b for b in nest.bindings if b.einsum.name in readers and b.stage == stage]
     if not fetching:
         return False
     always = [b for b in fetching if not b.first and not b.last]

@@ -154,7 +154,8 @@ class _Lowering:
         ahead.sort(key=lambda p: p.slots == 1)
         following = [self._load(p, ahead=True) for p in ahead]
         stores = [self._store(p) for p in self.nest.placements if p.stored]
-        tasks = [*first, *einsums, *following, *stores]
+        refills, spills = self._spilled()
+        tasks = [*first, *refills, *einsums, *following, *spills, *stores]
         for dependence in self.nest.dependences:
             self._dependence_edges(dependence)
         for placement in loads:
@@ -247,6 +248,57 @@ class _Lowering:
             guard=self._final(binding),
             lag=binding.stage,
             actions=actions.of_store(self.machine, placement),
+        )
+
+    def _spilled(self) -> tuple[list[DraftTask], list[DraftTask]]:
+        """Transfers of what has no room in its level: before each fetch, after each write."""
+        refills, spills = [], []
+        for placement in self.nest.placements:
+            if not placement.spilled and not placement.off_chip:
+                continue
+            tensor = placement.tensor
+            fetching = self._readers(tensor)
+            if placement.off_chip:
+                fetching = sorted(fetching, key=lambda r: self.nest.binding(r).stage)[:1]
+            else:
+                fetching = [r for r in fetching if actions.crosses(self.nest, placement, r)]
+            for reader in fetching:
+                binding = self.nest.binding(reader)
+                guard = Guard(first=binding.first, last=binding.last)
+                if placement.role == "load":
+                    kept = tuple(i for i in binding.iterated if i not in placement.iterated)
+                    if not kept:
+                        continue  # fetched anew every time
+                    guard = dataclasses.replace(guard, not_first=kept)
+                name = f"refill {tensor} for {reader}"
+                refills.append(self._transfer(name, placement, "read", guard, binding.stage))
+                loop, matched = span(binding.iterated)
+                self.edges.append(DraftEdge(name, reader, loop, 0, matched, cause="bandwidth"))
+            if placement.role == "made":
+                binding = self.nest.binding(tensor)
+                guard = Guard(first=binding.first, last=binding.last)
+                name = f"spill {tensor}"
+                # One tile behind: the channel does not wait for what is made last in an epoch.
+                spills.append(self._transfer(name, placement, "write", guard, binding.stage + 1))
+                loop, matched = span(binding.iterated)
+                self.edges.append(DraftEdge(tensor, name, loop, 0, matched))
+        return refills, spills
+
+    def _transfer(
+        self, name: str, placement: Placement, action: str, guard: Guard, lag: int
+    ) -> DraftTask:
+        level = self.machine.outermost
+        moved = actions.spilled(self.machine, placement, action)
+        assert level.bandwidth is not None  # arch.build asks for it
+        return DraftTask(
+            name=name,
+            kind="load" if action == "read" else "store",
+            tensor=placement.tensor,
+            server=self.server[self.channel],
+            cycles=moved.size_bytes / level.bandwidth,
+            guard=guard,
+            lag=lag,
+            actions=(moved,),
         )
 
     def _final(self, binding: Binding) -> Guard:
@@ -359,15 +411,19 @@ class _Lowering:
     # Order ------------------------------------------------------------------------------------
 
     def _settle_lags(self, tasks: list[DraftTask]) -> list[DraftTask]:
-        """Give each load ahead the least stage at which its slot's last reader precedes it."""
+        """Give each load ahead its reader's stage, or the least that its slot's last reader precedes.
+
+        An earlier stage than the reader's would wait, in the epoch of the reader, for the reader.
+        """
         order = {task.name: i for i, task in enumerate(tasks)}
         by_name = {task.name: task for task in tasks}
         for task in tasks:
-            if task.kind != "load":
+            if task.kind != "load" or task.name.startswith("refill"):
                 continue
             waits = [edge for edge in self.edges if edge.consumer == task.name]
-            deepest = max((t.lag for t in tasks), default=0)
-            for lag in range(deepest + 1):
+            others = {by_name[edge.producer].lag for edge in waits}
+            later = sorted({0} | {max(0, lag + by) for lag in others for by in (-1, 0, 1)})
+            for lag in (min(others, default=0), *later):
                 moved = dataclasses.replace(task, lag=lag)
                 by_name[task.name] = moved
                 if all(self._precedes(by_name, order, edge) for edge in waits):

@@ -138,32 +138,41 @@ def _active(program: Program, execution: Execution) -> dict[str, Fraction]:
     return out
 
 
-def _traffic(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, dict[str, int]]:
+def _traffic(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, dict[str, int | float]]:
     out = {level.name: {"read": Fraction(0), "write": Fraction(0)} for level in machine.levels}
     for action, _ in counted:
         if action.part in out:
             out[action.part][action.action] += action.size_bytes
-    return {level: {a: int(size) for a, size in sizes.items()} for level, sizes in out.items()}
+    return {level: {a: _whole(size) for a, size in sizes.items()} for level, sizes in out.items()}
 
 
 def _traffic_by_tensor(
     machine: Machine, counted: list[tuple[Action, Fraction]]
-) -> dict[str, dict[str, dict[str, int]]]:
-    out: dict[str, dict[str, dict[str, int]]] = {level.name: {} for level in machine.levels}
+) -> dict[str, dict[str, dict[str, int | float]]]:
+    out: dict[str, dict[str, dict[str, int | float]]] = {level.name: {} for level in machine.levels}
+    exact: dict[tuple[str, str, str], Fraction] = defaultdict(Fraction)
     for action, _ in counted:
-        if action.part in out:
-            sizes = out[action.part].setdefault(action.tensor, {"read": 0, "write": 0})
-            sizes[action.action] += int(action.size_bytes)
+        exact[action.part, action.tensor, action.action] += action.size_bytes
+    for (part, tensor, name), size in exact.items():
+        if part in out:
+            out[part].setdefault(tensor, {"read": 0, "write": 0})[name] = _whole(size)
     return out
+
+
+def _whole(size: Fraction) -> int | float:
+    """Bytes; spilled shares can leave a part of one."""
+    return int(size) if size.denominator == 1 else float(size)
 
 
 def _action_table(
     counted: list[tuple[Action, Fraction]],
 ) -> dict[str, dict[str, dict[str, float]]]:
     out: dict[str, dict[str, dict[str, float]]] = {}
+    exact: dict[tuple[str, str, str], Fraction] = defaultdict(Fraction)
     for action, count in counted:
-        row = out.setdefault(action.part, {}).setdefault(action.action, {})
-        row[action.tensor] = row.get(action.tensor, 0) + int(count)
+        exact[action.part, action.action, action.tensor] += count
+    for (part, name, tensor), count in exact.items():
+        out.setdefault(part, {}).setdefault(name, {})[tensor] = round(count)
     return out
 
 

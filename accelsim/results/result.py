@@ -36,8 +36,8 @@ class Result:
     energy_by_part_pj: dict[str, float]
     utilization: dict[str, float]
     active: dict[str, float]
-    traffic_bytes: dict[str, dict[str, int]]
-    traffic_by_tensor: dict[str, dict[str, dict[str, int]]]
+    traffic_bytes: dict[str, dict[str, int | float]]
+    traffic_by_tensor: dict[str, dict[str, dict[str, int | float]]]
     actions: dict[str, dict[str, dict[str, float]]]
     tasks: int
     busy_cycles: dict[str, float]

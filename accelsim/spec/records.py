@@ -29,6 +29,10 @@ def _shape(value: object) -> int:
     return value
 
 
+def _cycles(value: object) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _shape(value)
+
+
 def _size(value: object) -> object:
     """A whole number that 64 bits hold, or a text that the mapping reads."""
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -60,6 +64,19 @@ def _matches(pattern: str, expected: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _part(value: object) -> Fraction:
+    """A share from 0 to below 1: a number, or two whole numbers such as 1/129."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        part = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"expected a share such as 0.25 or 1/129, got {shown(value)}") from None
+    if not 0 <= part < 1:
+        raise ValueError(f"expected a share from 0 to below 1, got {shown(value)}")
+    return part
+
+
 Capacity = Annotated[Fraction, _quantity("capacity")]
 Frequency = Annotated[Fraction, _quantity("frequency")]
 Bandwidth = Annotated[Fraction, _quantity("bandwidth")]
@@ -74,6 +91,8 @@ Name = Annotated[
 Rank = Annotated[str, _matches(r"[A-Z][A-Z0-9]*", "a rank name such as M or M1")]
 Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
 Size = Annotated[int | str, BeforeValidator(_size)]
+Cycles = Annotated[int, BeforeValidator(_cycles)]
+Part = Annotated[Fraction, BeforeValidator(_part)]
 
 
 class Record(BaseModel):
@@ -117,9 +136,12 @@ class LevelSpec(Record):
 
 
 class OperationSpec(Record):
-    """What one operation costs: cycles and energy of its own, or a sequence of other operations."""
+    """What one operation costs: cycles and energy of its own, or a sequence of other operations.
 
-    cycles: Shape | None = None
+    cycles: 0 when another operation's pipeline does it along the way.
+    """
+
+    cycles: Cycles | None = None
     energy: Energy | None = None
     area: Area = Fraction(0)
     uses: dict[Name, Shape] | None = None
@@ -182,26 +204,38 @@ class WorkloadSpec(Record):
 class BindingSpec(Record):
     """Where and how one Einsum runs.
 
-    spatial: dimension of the unit -> rank spread over it. stage: tiles behind the first stage.
-    drain: cycles until its result has left the unit, a number or UNIT.DIMENSION.
+    spatial: dimension of the unit -> rank spread over it. stage: how far behind the first stage:
+    tiles, or iterations of loops ({P1: 1} is one iteration of the loop over P1). drain: cycles
+    until its result has left the unit, a number or UNIT.DIMENSION.
     """
 
     unit: Name
     spatial: dict[Name, Rank] = Field(default_factory=dict)
-    stage: Annotated[int, Field(ge=0, le=16)] = 0
+    stage: Annotated[int, Field(ge=0, le=16)] | dict[Rank, Annotated[int, Field(ge=0, le=16)]] = 0
     drain: Size = 0
 
 
 class StorageSpec(Record):
     """Where a tensor lives between its producer and its readers.
 
-    level: a level, or `registers`. slots: tiles of it held at once (2 is a double buffer).
-    keep: loops over which a loaded tile stays instead of being loaded again.
+    level: a level, or `registers` (what is loaded then goes past the buffers). slots: tiles of it
+    held at once (2 is a double buffer), or those of iterations of loops ({P1: 1, M1: 2}).
+    keep: loops over which a loaded tile stays instead of being loaded again. again: loops in
+    which the same tile is loaded again although it could stay. fetch: Einsums that
+    read it from the level, each on its own; without it, one of each stage does. spilled: share of
+    it that the level has no room for: at each use that share moves from and to the outermost
+    level. off_chip: what is made here goes to the outermost level and comes back once, before its
+    first reader. overbook: not counted against the capacity; the result says so.
     """
 
     level: Name
-    slots: Annotated[int, Field(ge=1, le=1024)] = 2
+    slots: Annotated[int, Field(ge=1, le=1024)] | dict[Rank, Annotated[int, Field(ge=1)]] = 2
     keep: list[Rank] = Field(default_factory=list)
+    again: list[Rank] = Field(default_factory=list)
+    fetch: list[Name] = Field(default_factory=list)
+    spilled: Part = Fraction(0)
+    off_chip: bool = False
+    overbook: bool = False
 
 
 class SerialSpec(Record):
@@ -212,9 +246,13 @@ class SerialSpec(Record):
 
 
 class PhaseSpec(Record):
-    """One loop nest. Einsums stand in the order in which each unit takes them in an epoch."""
+    """One loop nest. Einsums stand in the order in which each unit takes them in an epoch.
+
+    partition: ranks that this phase cuts in its own way.
+    """
 
     loops: list[Rank]
+    partition: dict[Rank, dict[Rank, Size]] = Field(default_factory=dict)
     einsums: dict[Name, BindingSpec]
     storage: dict[Name, StorageSpec] = Field(default_factory=dict)
     serial: SerialSpec | None = None
@@ -223,8 +261,8 @@ class PhaseSpec(Record):
 class MappingSpec(Record):
     """A mapping file.
 
-    partition: root rank -> part -> size, outermost first: a number, `rest`, UNIT.DIMENSION or
-    fit(LEVEL).
+    partition: root rank -> part -> size, outermost first: a number, `rest`, UNIT.DIMENSION,
+    fit(LEVEL) or fit(LEVEL / 2).
     """
 
     mapping: Name

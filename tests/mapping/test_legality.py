@@ -24,7 +24,7 @@ def build(
 
 
 def test_sizes_follow_the_array_and_the_buffer() -> None:
-    assert dict(build().extents) == {
+    assert dict(build().nests[0].extents) == {
         "B": 2, "H": 3, "E": 64, "F": 64, "M1": 4, "M0": 256, "P2": 1, "P1": 8, "P0": 256
     }  # fmt: skip
 
@@ -34,7 +34,7 @@ def test_sizes_follow_the_array_and_the_buffer() -> None:
 )
 def test_the_fitted_part_is_the_largest_divisor_that_fits(length: int, p1: int) -> None:
     """At most 251 tiles of P fit 16 MiB at E = F = 64 (paper's rule); its divisor is taken."""
-    assert dict(build(shapes={"P": length}).extents)["P1"] == p1
+    assert dict(build(shapes={"P": length}).nests[0].extents)["P1"] == p1
 
 
 def test_held_bytes_are_those_of_the_paper() -> None:
@@ -50,7 +50,7 @@ def test_held_bytes_are_those_of_the_paper() -> None:
 def test_ragged_ranks_are_padded_and_it_is_said() -> None:
     built = build(shapes={"M": 1000, "P": 100})
 
-    extents = dict(built.extents)
+    extents = dict(built.nests[0].extents)
     assert (extents["M1"], extents["M0"]) == (4, 256)
     assert (extents["P1"], extents["P0"]) == (1, 100)
     assert built.notes == ("M padded from 1000 to 1024: tiles of 256",)
