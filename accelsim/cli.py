@@ -161,6 +161,38 @@ def _print_analysis(found: dict[str, Any]) -> None:
 
 
 @app.command()
+def sweep(
+    path: Annotated[str, typer.Argument(help="a sweep file, such as studies/fusemax/area.yaml")],
+    csv: Annotated[Path | None, typer.Option(help="write the rows here")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run every point of a sweep file; one row per point.
+
+    Examples:
+
+      accelsim sweep studies/fusemax/attention.yaml --csv out.csv
+
+      accelsim sweep studies/fusemax/area.yaml --json
+    """
+    from accelsim import explore
+    from accelsim.report.tables import rows_table
+
+    document = explore.load(path)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("points", total=1.0)
+        made = explore.rows(document, lambda share: bar.update(shown, completed=share))
+        table = list(made)
+    if csv is not None:
+        explore.write_csv(table, csv)
+        print(f"{len(table)} rows: {csv}", file=sys.stderr)
+    if as_json:
+        _print_json(table)
+    elif csv is None:
+        Console().print(rows_table(document.spec.sweep, table))
+
+
+@app.command()
 def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
     model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],

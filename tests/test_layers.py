@@ -20,6 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine"}),
     frozenset({"report"}),
     frozenset({"verbs"}),
+    frozenset({"explore"}),
     frozenset({"cli", "__init__", "__main__"}),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}

@@ -59,6 +59,12 @@ class Unit:
             product *= extent
         return product
 
+    @property
+    def area_um2(self) -> Fraction:
+        """All elements: their operations and register files."""
+        own = sum((op.area_um2 for op in self.operations), self.register_area_um2)
+        return self.instances * own
+
     def operation(self, name: str) -> Operation | None:
         return next((op for op in self.operations if op.name == name), None)
 
@@ -76,6 +82,12 @@ class Machine:
     @property
     def outermost(self) -> Level:
         return self.levels[0]
+
+    @property
+    def area_um2(self) -> dict[str, Fraction]:
+        """Area of the chip by part: the levels inside the outermost, and the units."""
+        parts: tuple[Level | Unit, ...] = (*self.levels[1:], *self.units)
+        return {part.name: part.area_um2 for part in parts}
 
     def level(self, name: str) -> Level | None:
         return next((level for level in self.levels if level.name == name), None)

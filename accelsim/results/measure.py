@@ -52,6 +52,7 @@ def measure(
         energy_pj=float(sum(energy.values()) + sum(of_one.values())),
         energy_all_registers_pj=float(sum(energy.values()) + sum(registers.values())),
         energy_by_part_pj={part: float(pj) for part, pj in {**energy, **of_one}.items()},
+        area_um2={name: float(area) for name, area in machine.area_um2.items()},
         utilization={name: busy[name] / total if total else 0.0 for name in units},
         active={name: float(active[name] / total) if total else 0.0 for name in units},
         traffic_bytes=_traffic(machine, counted),

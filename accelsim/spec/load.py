@@ -18,6 +18,7 @@ FOLDERS = {
     "arch": "archs",
     "mapping": "archs/mappings",
     "workload": "workloads",
+    "sweep": "studies",
 }
 Override = tuple[KeyPath, Any]
 

@@ -274,9 +274,41 @@ class MappingSpec(Record):
     phases: dict[Name, PhaseSpec]
 
 
+class RunSpec(Record):
+    """One run of a sweep's point. set: PATH=VALUE, as on the command line."""
+
+    mapping: Text | None = None
+    set: list[Text] = Field(default_factory=list)
+
+
+class CaseSpec(Record):
+    """What holds for the points at which every axis in `when` has one of the values given."""
+
+    when: dict[Name, Any] = Field(default_factory=dict)
+    workload: Text | None = None
+    runs: dict[Name, RunSpec] = Field(default_factory=dict)
+
+
+class SweepSpec(Record):
+    """A study's sweep file: one point per combination of the values of its axes.
+
+    cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
+    settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
+    value. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE).
+    """
+
+    sweep: Name
+    description: str = ""
+    source: Text
+    axes: dict[Name, list[Any]]
+    cases: list[CaseSpec]
+    columns: dict[Text, Text] = Field(default_factory=dict)
+
+
 RECORDS: dict[str, type[Record]] = {
     "cascade": CascadeSpec,
     "arch": ArchSpec,
     "workload": WorkloadSpec,
     "mapping": MappingSpec,
+    "sweep": SweepSpec,
 }

@@ -1,0 +1,170 @@
+"""A sweep file to rows: one per combination of the values of its axes."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from accelsim import spec, verbs
+from accelsim.errors import AccelsimError, Fault, SpecError, nearest
+from accelsim.results import Result
+from accelsim.spec.records import SweepSpec
+
+Row = dict[str, Any]
+
+
+def load(path: str) -> spec.Document[SweepSpec]:
+    """A sweep file. Raises AccelsimError with all faults."""
+    value, source = spec.read_file(spec.find(path, "sweep"))
+    document = spec.validate(value, source, "sweep")
+    sweep: SweepSpec = document.spec
+    faults: list[Fault] = []
+    if "seq_len" in sweep.axes and not all(isinstance(n, int) for n in sweep.axes["seq_len"]):
+        faults.append(source.fault(("axes", "seq_len"), "seq_len: expected whole numbers"))
+    for name, values in sweep.axes.items():
+        if not values or any(not isinstance(v, str | int | float) for v in values):
+            message = f"axes.{name}: expected a list of plain values"
+            faults.append(source.fault(("axes", name), message))
+    for index, case in enumerate(sweep.cases):
+        for axis, wanted in case.when.items():
+            at = ("cases", index, "when", axis)
+            if axis not in sweep.axes:
+                message, help = f"no axis {axis!r}", nearest(axis, sweep.axes)
+                faults.append(source.fault(at, message, help=help, key=True))
+                continue
+            for value in _listed(wanted):
+                if value not in sweep.axes[axis]:
+                    known = [str(v) for v in sweep.axes[axis]]
+                    message = f"axis {axis} has no value {value!r}"
+                    faults.append(source.fault(at, message, help=nearest(str(value), known)))
+    if faults:
+        raise SpecError(faults)
+    return document
+
+
+def rows(
+    document: spec.Document[SweepSpec], progress: Callable[[float], None] | None = None
+) -> Iterator[Row]:
+    """The rows, in the order of the axes' values. Raises AccelsimError, naming the point."""
+    sweep = document.spec
+    points = list(itertools.product(*sweep.axes.values()))
+    beside = Path(document.source.name).parent
+    for number, values in enumerate(points):
+        axes = dict(zip(sweep.axes, values, strict=True))
+        try:
+            results = _run(document, axes, beside)
+            yield axes | _columns(document, results)
+        except AccelsimError as error:
+            where = ", ".join(f"{axis} {value}" for axis, value in axes.items())
+            raise AccelsimError([Fault(f"at {where}:"), *error.faults]) from None
+        if progress is not None:
+            progress((number + 1) / len(points))
+
+
+def write_csv(table: list[Row], path: Path) -> None:
+    """Write rows with a header. Numbers as Python shows them: whole ones exactly."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def measures(results: dict[str, Result]) -> Row:
+    """What a column can show: sums over the runs of a point, which follow one another.
+
+    utilization_UNIT: share of the unit's elements x time at work.
+    """
+    every = list(results.values())
+    seconds = sum(r.seconds for r in every)
+    out: Row = {
+        "dram_bytes": round(sum(_outermost(r) for r in every)),
+        "cycles": sum(r.cycles for r in every),
+        "seconds": seconds,
+        "energy_pj": sum(r.energy_pj for r in every),
+        "energy_all_registers_pj": sum(r.energy_all_registers_pj for r in every),
+    }
+    for unit in every[0].active:
+        at_work = sum(r.active[unit] * r.seconds for r in every)
+        out[f"utilization_{unit}"] = at_work / seconds if seconds else 0.0
+    for server in every[0].busy_cycles:
+        busy = sum(r.busy_cycles[server] * r.seconds / r.cycles for r in every if r.cycles)
+        out[f"busy_seconds_{server}"] = busy
+    for part, area in every[0].area_um2.items():
+        out[f"area_um2_{part}"] = area
+    out["area_um2"] = sum(every[0].area_um2.values())
+    return out
+
+
+DEFAULT = ("dram_bytes", "cycles", "seconds", "energy_pj", "energy_all_registers_pj")
+
+
+def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
+    of_point = measures(results)
+    columns = document.spec.columns
+    if not columns:
+        shares = [name for name in of_point if name.startswith("utilization_")]
+        return {name: of_point[name] for name in (*DEFAULT, *shares)}
+    known = of_point | {
+        f"{run}.{name}": value
+        for run, result in results.items()
+        for name, value in measures({run: result}).items()
+    }
+    out = {}
+    for name, measure in columns.items():
+        if measure not in known:
+            message = f"columns.{name}: no measure {measure!r}"
+            help = nearest(measure, known)
+            raise SpecError(document.source.fault(("columns", name), message, help=help))
+        out[name] = known[measure]
+    return out
+
+
+def _run(document: spec.Document[SweepSpec], axes: Row, beside: Path) -> dict[str, Result]:
+    """Run all runs of a point."""
+    workload = ""
+    mappings: dict[str, str] = {}
+    settings: dict[str, list[str]] = {}
+    for case in document.spec.cases:
+        if any(axes[axis] not in _listed(wanted) for axis, wanted in case.when.items()):
+            continue
+        workload = case.workload or workload
+        for name, run in case.runs.items():
+            if run.mapping is not None:
+                mappings[name] = run.mapping
+            settings.setdefault(name, []).extend(_filled(text, axes) for text in run.set)
+    loose = [name for name in settings if name not in mappings]
+    if not mappings or not workload or loose:
+        what = f"a mapping for {', '.join(loose)}" if loose else "a run and a workload"
+        raise AccelsimError(f"{document.source.name}: no case gives {what}")
+    return {
+        name: verbs.simulate(
+            _placed(mapping, beside),
+            _placed(_filled(workload, axes), beside),
+            axes.get("seq_len"),
+            settings=settings.get(name, ()),
+        ).result
+        for name, mapping in mappings.items()
+    }
+
+
+def _placed(name: str, beside: Path) -> str:
+    """A file is named from the sweep's folder."""
+    return str(beside / name) if name.endswith((".yaml", ".yml")) else name
+
+
+def _filled(text: str, axes: Row) -> str:
+    for axis, value in axes.items():
+        text = text.replace("{" + axis + "}", str(value))
+    return text
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _outermost(result: Result) -> float:
+    """Bytes to and from the outermost level."""
+    return sum(next(iter(result.traffic_bytes.values())).values())
