@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from accelsim import spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.results import Result
-from accelsim.spec.records import SweepSpec
+from accelsim.spec.records import CaseSpec, SweepSpec
 
 Row = dict[str, Any]
 
@@ -19,8 +20,13 @@ Row = dict[str, Any]
 def load(path: str) -> spec.Document[SweepSpec]:
     """A sweep file. Raises AccelsimError with all faults."""
     value, source = spec.read_file(spec.find(path, "sweep"))
-    document = spec.validate(value, source, "sweep")
-    sweep: SweepSpec = document.spec
+    document: spec.Document[SweepSpec] = spec.validate(value, source, "sweep")
+    sweep = document.spec
+    before: list[CaseSpec] = []
+    if sweep.base is not None:
+        base = load(str(Path(source.name).parent / sweep.base)).spec
+        before = base.cases
+        sweep = sweep.model_copy(update={"axes": {**base.axes, **sweep.axes}})
     faults: list[Fault] = []
     if "seq_len" in sweep.axes and not all(isinstance(n, int) for n in sweep.axes["seq_len"]):
         faults.append(source.fault(("axes", "seq_len"), "seq_len: expected whole numbers"))
@@ -42,7 +48,8 @@ def load(path: str) -> spec.Document[SweepSpec]:
                     faults.append(source.fault(at, message, help=nearest(str(value), known)))
     if faults:
         raise SpecError(faults)
-    return document
+    whole = sweep.model_copy(update={"cases": [*before, *sweep.cases]})
+    return dataclasses.replace(document, spec=whole)
 
 
 def rows(

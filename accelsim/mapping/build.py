@@ -47,9 +47,7 @@ def _fitting(
     document: Document[MappingSpec], cascade: Cascade, machine: Machine, phase: str, cut: Partition
 ) -> Nest:
     """The nest of a phase with the largest fitted part that the levels can hold."""
-    home = {
-        einsum: name for name, spec in document.spec.phases.items() for einsum in spec.einsums
-    }
+    home = {einsum: name for name, spec in document.spec.phases.items() for einsum in spec.einsums}
     spec = document.spec.phases[phase]
     over: CapacityError | None = None
     for extents in cut.candidates():

@@ -162,9 +162,7 @@ class _Cutter:
         self.names = tuple(sizes)
         self.faults = faults
 
-    def cut(
-        self, shape: int, extents: dict[str, int], notes: list[str]
-    ) -> Fit | None:
+    def cut(self, shape: int, extents: dict[str, int], notes: list[str]) -> Fit | None:
         outermost, innermost = self.names[0], self.names[-1]
         if self.sizes[outermost] != "rest" or len(self.names) < 2:
             self._fault(outermost, "the outermost part of at least two takes the `rest`")

@@ -78,6 +78,9 @@ def placements(
         if slots is None:
             complain(("storage", name, "slots"), f"{name}.slots: expected loops of {name}")
             continue
+        ahead = steps(given.ahead, [loop.rank for loop in nesting.loops], nesting.loops)
+        if ahead is None or (ahead and role != "load"):
+            complain(("storage", name, "ahead"), f"{name}.ahead: tiles or loops, of what is loaded")
         unknown = [e for e in given.fetch if e not in _readers(nesting, name)]
         if unknown:
             message = f"{name}.fetch: {unknown[0]} does not read {name} in this phase"
@@ -91,6 +94,7 @@ def placements(
                 iterated=iterated,
                 stored=stored,
                 elements=elements,
+                ahead=ahead or 0,
                 fetch=tuple(given.fetch),
                 spilled=given.spilled,
                 off_chip=given.off_chip,

@@ -1,10 +1,9 @@
 """A Mapping to a Program: servers, tasks, edges, reservations.
 
-Body order of an epoch: first loads, the Einsums as bound, loads for the next iteration, stores.
+Body order of an epoch: first loads, the Einsums as bound, loads for the next iteration and stores.
 The order on a channel is the order of these tasks. A load for iteration n+1 of the loop that it
 follows is issued in iteration n: right away when it has a free slot (slots >= 2), else behind the
-last reader of the tile that it replaces. It stands before the stores of iteration n, so that a
-store never keeps the next tile waiting.
+last reader of the tile that it replaces. A store never keeps the load of a next tile waiting.
 """
 
 from __future__ import annotations
@@ -151,11 +150,20 @@ class _Lowering:
         loads.sort(key=lambda p: min(self.position[r] for r in self._readers(p.tensor)))
         first = [self._load(p, ahead=False) for p in loads]
         ahead = [p for p in loads if span(p.iterated)[0] != ROOT]
-        ahead.sort(key=lambda p: p.slots == 1)
-        following = [self._load(p, ahead=True) for p in ahead]
-        stores = [self._store(p) for p in self.nest.placements if p.stored]
+        following = [self._load(p, ahead=True) for p in ahead if p.slots > 1]
+        # What waits for the end of an Einsum, in the order in which these end; of what waits for
+        # the same one, its store first: a load takes longer, and is needed later.
+        ending = [
+            (self._ends([p.tensor]), 0, self._store(p)) for p in self.nest.placements if p.stored
+        ]
+        ending += [
+            (self._ends(self._readers(p.tensor)), 1, self._load(p, ahead=True))
+            for p in ahead
+            if p.slots == 1
+        ]
+        ending.sort(key=lambda item: item[:2])
         refills, spills = self._spilled()
-        tasks = [*first, *refills, *einsums, *following, *spills, *stores]
+        tasks = [*first, *refills, *einsums, *following, *spills, *(task for _, _, task in ending)]
         for dependence in self.nest.dependences:
             self._dependence_edges(dependence)
         for placement in loads:
@@ -176,6 +184,10 @@ class _Lowering:
             if edge.latency or server_of[edge.producer] != server_of[edge.consumer]
         ]
         return self.loops, tasks, needed, tuple(self.reservations)
+
+    def _ends(self, einsums: list[str]) -> tuple[int, int]:
+        """When the last of these Einsums ends on a tile: its stage, and its place in the order."""
+        return max((self.nest.binding(name).stage, self.position[name]) for name in einsums)
 
     # Tasks ------------------------------------------------------------------------------------
 
@@ -423,7 +435,8 @@ class _Lowering:
             waits = [edge for edge in self.edges if edge.consumer == task.name]
             others = {by_name[edge.producer].lag for edge in waits}
             later = sorted({0} | {max(0, lag + by) for lag in others for by in (-1, 0, 1)})
-            for lag in (min(others, default=0), *later):
+            early = min(others, default=0) - self.nest.placement(task.tensor).ahead
+            for lag in (max(0, early), *later):
                 moved = dataclasses.replace(task, lag=lag)
                 by_name[task.name] = moved
                 if all(self._precedes(by_name, order, edge) for edge in waits):

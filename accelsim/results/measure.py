@@ -139,7 +139,9 @@ def _active(program: Program, execution: Execution) -> dict[str, Fraction]:
     return out
 
 
-def _traffic(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, dict[str, int | float]]:
+def _traffic(
+    machine: Machine, counted: list[tuple[Action, Fraction]]
+) -> dict[str, dict[str, int | float]]:
     out = {level.name: {"read": Fraction(0), "write": Fraction(0)} for level in machine.levels}
     for action, _ in counted:
         if action.part in out:

@@ -184,16 +184,23 @@ class ArchSpec(Record):
     units: dict[Name, UnitSpec]
 
 
+SEQ_LEN = re.compile(r"(?:([1-9]\d{0,17})\s*\*\s*)?seq_len")
+
+
 def _rank_shape(value: object) -> Any:
-    if value == "seq_len":
-        return value
     if isinstance(value, str):
-        raise ValueError(f"expected a whole number or seq_len, got {shown(value)}")
+        if SEQ_LEN.fullmatch(value) is None:
+            expected = "a whole number, seq_len, or a number times it such as 64 * seq_len"
+            raise ValueError(f"expected {expected}, got {shown(value)}")
+        return value
     return _shape(value)
 
 
 class WorkloadSpec(Record):
-    """A workload file: rank shapes of a model; `seq_len` is the sequence length of a run."""
+    """A workload file: rank shapes of a model.
+
+    `seq_len` is the sequence length of a run; `64 * seq_len` a multiple of it.
+    """
 
     workload: Name
     description: str = ""
@@ -221,7 +228,8 @@ class StorageSpec(Record):
     level: a level, or `registers` (what is loaded then goes past the buffers). slots: tiles of it
     held at once (2 is a double buffer), or those of iterations of loops ({P1: 1, M1: 2}).
     keep: loops over which a loaded tile stays instead of being loaded again. again: loops in
-    which the same tile is loaded again although it could stay. fetch: Einsums that
+    which the same tile is loaded again although it could stay. ahead: how much earlier than the
+    tile before its own it is loaded, where its reader's stage leaves room: as `stage`. fetch: Einsums that
     read it from the level, each on its own; without it, one of each stage does. spilled: share of
     it that the level has no room for: at each use that share moves from and to the outermost
     level. off_chip: what is made here goes to the outermost level and comes back once, before its
@@ -232,6 +240,7 @@ class StorageSpec(Record):
     slots: Annotated[int, Field(ge=1, le=1024)] | dict[Rank, Annotated[int, Field(ge=1)]] = 2
     keep: list[Rank] = Field(default_factory=list)
     again: list[Rank] = Field(default_factory=list)
+    ahead: Annotated[int, Field(ge=0)] | dict[Rank, Annotated[int, Field(ge=1)]] = 0
     fetch: list[Name] = Field(default_factory=list)
     spilled: Part = Fraction(0)
     off_chip: bool = False
@@ -294,14 +303,15 @@ class SweepSpec(Record):
 
     cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
     settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
-    value. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE).
+    value. base: a sweep file whose axes and cases come first. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE).
     """
 
     sweep: Name
     description: str = ""
     source: Text
-    axes: dict[Name, list[Any]]
-    cases: list[CaseSpec]
+    base: Text | None = None
+    axes: dict[Name, list[Any]] = Field(default_factory=dict)
+    cases: list[CaseSpec] = Field(default_factory=list)
     columns: dict[Text, Text] = Field(default_factory=dict)
 
 
