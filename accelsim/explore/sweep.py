@@ -99,6 +99,8 @@ def measures(results: dict[str, Result]) -> Row:
     for server in every[0].busy_cycles:
         busy = sum(r.busy_cycles[server] * r.seconds / r.cycles for r in every if r.cycles)
         out[f"busy_seconds_{server}"] = busy
+    for level, buffer in every[0].buffers.items():
+        out[f"capacity_kib_{level}"] = buffer["capacity_bytes"] / 1024
     for part, area in every[0].area_um2.items():
         out[f"area_um2_{part}"] = area
     out["area_um2"] = sum(every[0].area_um2.values())
