@@ -91,12 +91,15 @@ def check(
 
       accelsim check archs/mappings/*.yaml --json
     """
-    from accelsim import verbs
+    from accelsim import explore, verbs
 
     rows: list[dict[str, Any]] = []
     for name in files:
         try:
-            rows.append({"file": name, "ok": True, "is": verbs.check(name), "faults": []})
+            kind = verbs.check(name)
+            if kind.startswith("sweep "):
+                explore.load(name)
+            rows.append({"file": name, "ok": True, "is": kind, "faults": []})
         except AccelsimError as error:
             faults = [fault.render() for fault in error.faults]
             rows.append({"file": name, "ok": False, "is": None, "faults": faults})

@@ -152,7 +152,8 @@ class _Builder:
         for name, spec in self.spec.einsums.items():
             epochs = place.steps(spec.stage, ranks, loops)
             if epochs is None:
-                self._fault_at(("einsums", name, "stage"), f"{name}.stage: expected loops")
+                message = f"{name}.stage: expected loops of this phase: {', '.join(ranks)}"
+                self._fault_at(("einsums", name, "stage"), message)
             out[name] = epochs or 0
         return out
 

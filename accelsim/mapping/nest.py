@@ -51,7 +51,8 @@ class Placement:
     "made" is produced and read in the nest. level: an inner level or None for registers.
     iterated: loops in whose every iteration there is another tile; slots tiles for each coordinate
     of those that are not outermost (`span`). stored: also written to the outermost level.
-    elements: values of one tile. ahead: in epochs. fetch, spilled, off_chip, overbook: as in the mapping file.
+    elements: values of one tile. ahead: in epochs. fetch, spilled, off_chip, overbook: as in the
+    mapping file.
     """
 
     tensor: str

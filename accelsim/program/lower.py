@@ -9,19 +9,17 @@ last reader of the tile that it replaces. A store never keeps the load of a next
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, prod
 
 from accelsim.analysis.counts import point_operations
-from accelsim.errors import Fault, MappingError
 from accelsim.mapping import Binding, Dependence, Mapping, Nest, Placement, slot_count, span
 from accelsim.program import actions
 from accelsim.program.check import check
+from accelsim.program.draft import DraftEdge, DraftTask
+from accelsim.program.order import check_order, settle_lags
 from accelsim.program.program import (
     ROOT,
-    Action,
-    Cause,
     Edge,
     Guard,
     Loop,
@@ -30,41 +28,11 @@ from accelsim.program.program import (
     Reservation,
     Server,
     Task,
-    TaskKind,
 )
 from accelsim.program.ticks import to_ticks
 
 # Values of a recurrence that a unit holds beside the one in its level: being read and being made.
 FORWARDED_SLOTS = 2
-
-
-@dataclass(frozen=True)
-class DraftTask:
-    """A Task whose occupancy is still in exact cycles."""
-
-    name: str
-    kind: TaskKind
-    tensor: str
-    server: int
-    cycles: Fraction
-    guard: Guard = field(default_factory=Guard)
-    lag: int = 0
-    actions: tuple[Action, ...] = ()
-    active: Fraction = Fraction(1)
-
-
-@dataclass(frozen=True)
-class DraftEdge:
-    """An Edge between named tasks whose latency is still in exact cycles."""
-
-    producer: str
-    consumer: str
-    loop: int
-    distance: int = 0
-    matched: tuple[int, ...] = ()
-    reset: bool = False
-    latency: Fraction = Fraction(0)
-    cause: Cause = "data"
 
 
 def lower(mapping: Mapping) -> Program:
@@ -172,8 +140,8 @@ class _Lowering:
             if placement.stored:
                 self._store_edges(placement)
         self._serial_edges(einsums)
-        tasks = self._settle_lags(tasks)
-        self._check_order(tasks)
+        tasks = settle_lags(self.nest, tasks, self.edges)
+        check_order(self.mapping.name, self.nest, tasks, self.edges)
         index = {task.name: i for i, task in enumerate(tasks)}
         for placement in self.nest.placements:
             self._reserve(placement, index)
@@ -419,86 +387,6 @@ class _Lowering:
                         cause="order",
                     )
                 )
-
-    # Order ------------------------------------------------------------------------------------
-
-    def _settle_lags(self, tasks: list[DraftTask]) -> list[DraftTask]:
-        """Give each load ahead its reader's stage, or the least that its slot's last reader precedes.
-
-        An earlier stage than the reader's would wait, in the epoch of the reader, for the reader.
-        """
-        order = {task.name: i for i, task in enumerate(tasks)}
-        by_name = {task.name: task for task in tasks}
-        for task in tasks:
-            if task.kind != "load" or task.name.startswith("refill"):
-                continue
-            waits = [edge for edge in self.edges if edge.consumer == task.name]
-            others = {by_name[edge.producer].lag for edge in waits}
-            later = sorted({0} | {max(0, lag + by) for lag in others for by in (-1, 0, 1)})
-            early = min(others, default=0) - self.nest.placement(task.tensor).ahead
-            for lag in (max(0, early), *later):
-                moved = dataclasses.replace(task, lag=lag)
-                by_name[task.name] = moved
-                if all(self._precedes(by_name, order, edge) for edge in waits):
-                    break
-        return [by_name[task.name] for task in tasks]
-
-    def _precedes(
-        self, tasks: dict[str, DraftTask], order: dict[str, int], edge: DraftEdge
-    ) -> bool:
-        """Whether the producer instance meant comes before the consumer's in program order."""
-        producer, consumer = tasks[edge.producer], tasks[edge.consumer]
-        tiles_between = 0
-        stride = 1
-        for i in reversed(range(len(self.loops))):
-            trips = self.loops[i].trips
-            if i > edge.loop and i not in edge.matched:
-                latest = 0 if i in producer.guard.first else trips - 1
-                earliest = trips - 1 if i in consumer.guard.last else 0
-                tiles_between += (earliest - latest) * stride
-            elif i == edge.loop:
-                tiles_between += edge.distance * stride
-            stride *= trips
-        epochs_between = tiles_between + consumer.lag - producer.lag
-        earlier_in_body = order[edge.producer] < order[edge.consumer]
-        return epochs_between > 0 or (epochs_between == 0 and earlier_in_body)
-
-    def _check_order(self, tasks: list[DraftTask]) -> None:
-        by_name = {task.name: task for task in tasks}
-        order = {task.name: i for i, task in enumerate(tasks)}
-        faults = []
-        for edge in dict.fromkeys(self.edges):
-            if self._precedes(by_name, order, edge):
-                continue
-            producer, consumer = by_name[edge.producer], by_name[edge.consumer]
-            if edge.cause == "slot":
-                what = (
-                    f"{consumer.name} needs a slot of {consumer.tensor} that {producer.name} gives "
-                    f"back only later; give {consumer.tensor} more slots"
-                )
-            elif edge.cause == "order":
-                what = (
-                    f"serial: {consumer.name} (stage {consumer.lag}) would wait for "
-                    f"{producer.name} (stage {producer.lag}) of the tile before, which comes later"
-                )
-            else:
-                what = (
-                    f"{consumer.name} (stage {consumer.lag}) takes {producer.tensor} of a tile "
-                    f"before {producer.name} (stage {producer.lag}) has made it; list "
-                    f"{producer.name} before it, or give {consumer.name} a later stage"
-                )
-            message = f"order within an epoch deadlocks: {what}"
-            bound = self._binding_of(consumer) or self._binding_of(producer)
-            if bound is None or bound.place is None:
-                where = f"mapping {self.mapping.name}, phase {self.nest.name}"
-                faults.append(Fault(f"{where}: {message}"))
-            else:
-                faults.append(dataclasses.replace(bound.place, message=message))
-        if faults:
-            raise MappingError(faults)
-
-    def _binding_of(self, task: DraftTask) -> Binding | None:
-        return self.nest.binding(task.name) if task.kind == "einsum" else None
 
     # Reservations -----------------------------------------------------------------------------
 

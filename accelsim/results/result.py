@@ -16,8 +16,8 @@ class Result:
     cycles: whole clock cycles from start to end, rounded up; ticks / ticks_per_cycle exactly.
     energy_pj: with the register file of one element per unit, as FuseMax's artifact counts;
     energy_all_registers_pj: with those of all. energy_by_part_pj: of energy_pj.
-    area_um2: of the chip, by part. utilization: busy cycles / cycles per unit. active: of a unit's elements x cycles, the share
-    that worked (below utilization when tiles leave elements idle).
+    area_um2: of the chip, by part. utilization: busy cycles / cycles per unit. active: of a unit's
+    elements x cycles, the share that worked (below utilization when tiles leave elements idle).
     traffic_bytes: level -> read, write. traffic_by_tensor: level -> tensor -> read, write.
     actions: part -> action -> tensor -> count. busy_cycles, wait_cycles (by cause), tail_cycles
     (idle after the last task): per server; together they are the cycles.

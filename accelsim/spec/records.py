@@ -64,6 +64,28 @@ def _matches(pattern: str, expected: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+Steps = int | dict[str, int]
+
+
+def _steps(least: int, most: int) -> BeforeValidator:
+    """A number of tiles, or of iterations of loops: {P1: 1}."""
+
+    def check(value: object) -> object:
+        numbers = list(value.values()) if isinstance(value, dict) else [value]
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int):
+                what = "a whole number, or loops with numbers such as {P1: 1}"
+                raise ValueError(f"expected {what}, got {shown(value)}")
+            if not least <= number <= most:
+                bound = f"at least {least}" if number < least else f"at most {most}"
+                raise ValueError(f"expected {bound}, got {shown(number)}")
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise ValueError(f"expected names of loops, got {shown(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
 def _part(value: object) -> Fraction:
     """A share from 0 to below 1: a number, or two whole numbers such as 1/129."""
     try:
@@ -218,7 +240,7 @@ class BindingSpec(Record):
 
     unit: Name
     spatial: dict[Name, Rank] = Field(default_factory=dict)
-    stage: Annotated[int, Field(ge=0, le=16)] | dict[Rank, Annotated[int, Field(ge=0, le=16)]] = 0
+    stage: Annotated[Steps, _steps(0, 16)] = 0
     drain: Size = 0
 
 
@@ -229,18 +251,18 @@ class StorageSpec(Record):
     held at once (2 is a double buffer), or those of iterations of loops ({P1: 1, M1: 2}).
     keep: loops over which a loaded tile stays instead of being loaded again. again: loops in
     which the same tile is loaded again although it could stay. ahead: how much earlier than the
-    tile before its own it is loaded, where its reader's stage leaves room: as `stage`. fetch: Einsums that
-    read it from the level, each on its own; without it, one of each stage does. spilled: share of
-    it that the level has no room for: at each use that share moves from and to the outermost
+    tile before its own it is loaded, where its reader's stage leaves room: as `stage`. fetch:
+    Einsums that read it from the level, each on its own; without it, one of each stage does.
+    spilled: share that the level has no room for: at each use it moves from and to the outermost
     level. off_chip: what is made here goes to the outermost level and comes back once, before its
     first reader. overbook: not counted against the capacity; the result says so.
     """
 
     level: Name
-    slots: Annotated[int, Field(ge=1, le=1024)] | dict[Rank, Annotated[int, Field(ge=1)]] = 2
+    slots: Annotated[Steps, _steps(1, 1024)] = 2
     keep: list[Rank] = Field(default_factory=list)
     again: list[Rank] = Field(default_factory=list)
-    ahead: Annotated[int, Field(ge=0)] | dict[Rank, Annotated[int, Field(ge=1)]] = 0
+    ahead: Annotated[Steps, _steps(0, 16)] = 0
     fetch: list[Name] = Field(default_factory=list)
     spilled: Part = Fraction(0)
     off_chip: bool = False
@@ -303,7 +325,8 @@ class SweepSpec(Record):
 
     cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
     settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
-    value. base: a sweep file whose axes and cases come first. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE).
+    value. base: a sweep file whose axes and cases come first. columns: name -> measure
+    (docs/studies.md), of a point or of one run (RUN.MEASURE).
     """
 
     sweep: Name

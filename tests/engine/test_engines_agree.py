@@ -173,6 +173,7 @@ def test_shipped_mappings_agree_at_small_shapes(
     machine = arch.build(spec.load(document.spec.arch, "arch", override))
     built = cascade.build(spec.load(document.spec.cascade, "cascade"))
     shapes = {"B": 2, "H": 2, "E": width, "F": width, "M": length, "P": length}
+    shapes |= {"T": 2 * length, "D": 512, "N": 256, "S": 768}
     lowered = program.lower(mapping.build(document, built, machine, shapes))
 
     assert_equal(reference.run(lowered), compiled.run(lowered, None))

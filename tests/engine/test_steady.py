@@ -81,7 +81,7 @@ def test_many_random_programs() -> None:
 @pytest.mark.parametrize("settings", [(), ("arch.levels.dram.bandwidth=57 GiB/s",)])
 def test_shipped_mappings(name: str, settings: tuple[str, ...]) -> None:
     for model in ("bert", "xlm"):
-        smaller = ("workload.ranks.B=2", "workload.ranks.H=3")
+        smaller = ("workload.ranks.B=2", "workload.ranks.H=3", "workload.ranks.T=9472")
         run = verbs.simulate(name, model, 2048, settings=(*settings, *smaller))
         both(run.program)
 
