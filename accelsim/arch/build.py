@@ -90,6 +90,9 @@ def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[
     at = ("units", name)
     if not spec.shape:
         faults.append(document.source.fault((*at, "shape"), f"{name}.shape: expected a dimension"))
+    if spec.timing == "systolic" and len(spec.shape) != 2:
+        message = f"{name}.timing: a systolic array has two dimensions, rows and columns"
+        faults.append(document.source.fault((*at, "timing"), message))
     operations = []
     for op_name, op in spec.operations.items():
         where = (*at, "operations", op_name)
@@ -108,6 +111,7 @@ def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[
         register_read_pj=spec.registers.energy.read,
         register_write_pj=spec.registers.energy.write,
         register_area_um2=spec.registers.area,
+        systolic=spec.timing == "systolic",
     )
 
 

@@ -42,7 +42,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Unit:
-    """An array of like processing elements. Register energies in pJ per word, of one element."""
+    """An array of like processing elements. Register energies in pJ per word, of one element.
+
+    systolic: whether operands enter at the edges and move through the array.
+    """
 
     name: str
     shape: tuple[tuple[str, int], ...]
@@ -50,6 +53,7 @@ class Unit:
     register_read_pj: Fraction
     register_write_pj: Fraction
     register_area_um2: Fraction
+    systolic: bool = False
 
     @property
     def instances(self) -> int:

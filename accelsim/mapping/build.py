@@ -269,6 +269,7 @@ class _Builder:
             first=first[einsum.name],
             last=last[einsum.name],
             tile=tuple((part, self.extents[part]) for part in tile),
+            reduced=nesting.reduced_parts(einsum),
             spatial=tuple(spec.spatial.items()),
             place=self.source.fault((*self.at, *at), "", key=True),
         )

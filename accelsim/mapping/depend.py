@@ -33,6 +33,11 @@ class Nesting:
     def reduced(self, einsum: Einsum) -> tuple[int, ...]:
         return self.loops_of(self._ranks(reduced_variables(einsum)))
 
+    def reduced_parts(self, einsum: Einsum) -> tuple[str, ...]:
+        """Parts, looped over or not, of the ranks that an Einsum reduces."""
+        ranks = self._ranks(reduced_variables(einsum))
+        return tuple(part for rank in ranks for part in self.parts[rank])
+
     def tile(self, einsum: Einsum) -> tuple[str, ...]:
         """Parts of the iteration space inside the loops."""
         looped = {loop.rank for loop in self.loops}

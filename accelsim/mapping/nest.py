@@ -27,7 +27,8 @@ class Binding:
 
     iterated: loops whose rank its iteration space has. first, last: the other loops, at whose
     first (last) coordinate alone it runs. tile: (part, size) of the iteration space inside the
-    loops. spatial: dimension of the unit -> part. drain: cycles until its result left the unit.
+    loops. reduced: parts of it that it reduces. spatial: dimension of the unit -> part. drain:
+    cycles until its result left the unit.
     """
 
     einsum: cascade.Einsum
@@ -38,6 +39,7 @@ class Binding:
     first: tuple[int, ...]
     last: tuple[int, ...]
     tile: tuple[tuple[str, int], ...]
+    reduced: tuple[str, ...]
     spatial: tuple[tuple[str, str], ...]
     place: Fault | None = field(default=None, compare=False)
     """Where the mapping file binds it: a fault there, still without its message."""

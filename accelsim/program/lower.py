@@ -29,6 +29,7 @@ from accelsim.program.program import (
     Server,
     Task,
 )
+from accelsim.program.systolic import systolic_cycles
 from accelsim.program.ticks import to_ticks
 
 # Values of a recurrence that a unit holds beside the one in its level: being read and being made.
@@ -178,12 +179,13 @@ class _Lowering:
             operation = unit.operation(name)
             assert operation is not None  # rule 1 of the mapping
             per_point += count * operation.cycles
+        cycles = systolic_cycles(binding) if unit.systolic else None
         return DraftTask(
             name=binding.einsum.name,
             kind="einsum",
             tensor=binding.einsum.name,
             server=self.server[unit.name],
-            cycles=Fraction(steps * per_point),
+            cycles=Fraction(steps * per_point if cycles is None else cycles),
             guard=Guard(first=binding.first, last=binding.last),
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),

@@ -167,6 +167,8 @@ def _message(item: Any) -> str:
             return f"expected text, got {got}"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"expected a whole number, got {got}"
+        case "literal_error":
+            return f"expected {item['ctx']['expected']}, got {got}"
         case "greater_than_equal":
             return f"expected at least {item['ctx']['ge']}, got {got}"
         case "less_than_equal":

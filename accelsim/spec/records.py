@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -186,10 +186,15 @@ class RegistersSpec(Record):
 
 
 class UnitSpec(Record):
-    """Something that performs operations: an array of like processing elements."""
+    """Something that performs operations: an array of like processing elements.
+
+    timing: `ideal`, one step per cycle, or `systolic`: operands move from element to element, and
+    every tile of a matrix product fills and empties the array (two dimensions).
+    """
 
     source: Text
     shape: dict[Name, Shape]
+    timing: Literal["ideal", "systolic"] = "ideal"
     operations: dict[Name, OperationSpec]
     registers: RegistersSpec
 

@@ -15,6 +15,7 @@ from accelsim.errors import AccelsimError
 from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.program.unroll import instances
 from accelsim.results import Execution
+from tests.shipped import MAPPINGS
 from tests.strategies import programs
 
 EVERYTHING = settings(max_examples=2000, derandomize=True, deadline=None, database=None)
@@ -160,7 +161,7 @@ def test_unknown_engine() -> None:
         engine.run(pipeline(1), "compild")
 
 
-@pytest.mark.parametrize("name", spec.names("mapping"))
+@pytest.mark.parametrize("name", MAPPINGS)
 @pytest.mark.parametrize("length", [256, 512, 768, 1280])
 @pytest.mark.parametrize("bandwidth", [1, 9])
 @pytest.mark.parametrize("width", [64, 128])  # of a head: BERT and XLM

@@ -8,12 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from accelsim import engine, spec, verbs
+from accelsim import engine, verbs
 from accelsim.engine import compiled, steady
 from accelsim.engine.merge import merge
 from accelsim.program import Affine, Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.results import Execution, PhaseExecution
 from tests.random_programs import random_program
+from tests.shipped import MAPPINGS
 
 DRAWN = 2000
 DRAWN_LONG = 50_000
@@ -77,7 +78,7 @@ def test_many_random_programs() -> None:
         both(random_program(seed))
 
 
-@pytest.mark.parametrize("name", spec.names("mapping"))
+@pytest.mark.parametrize("name", MAPPINGS)
 @pytest.mark.parametrize("settings", [(), ("arch.levels.dram.bandwidth=57 GiB/s",)])
 def test_shipped_mappings(name: str, settings: tuple[str, ...]) -> None:
     for model in ("bert", "xlm"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from accelsim import spec, verbs
+from accelsim import verbs
 from accelsim.program import (
     Affine,
     Edge,
@@ -22,6 +22,7 @@ from accelsim.program import (
     Task,
 )
 from accelsim.program.check import check
+from tests.shipped import MAPPINGS
 from tests.strategies import programs
 
 TASKS = (Task("load", "load", "K", 0, 5), Task("use", "einsum", "Z", 0, 8))
@@ -37,7 +38,7 @@ def test_random_programs_pass(drawn: Program) -> None:
 
 
 @pytest.mark.parametrize("model", ["bert", "xlm"])
-@pytest.mark.parametrize("name", spec.names("mapping"))
+@pytest.mark.parametrize("name", MAPPINGS)
 def test_shipped_mappings_pass(name: str, model: str) -> None:
     small = ("workload.ranks.B=1", "workload.ranks.H=2")
     check(verbs.simulate(name, model, 512, settings=small).program)

@@ -158,17 +158,11 @@ def test_one_tile_in_flight_and_a_drained_array_take_the_serial_mappings_cycles(
 
 
 def test_order_in_the_binding_matters() -> None:
-    """Without stages the arrays wait for each other."""
+    """With all Einsums in one stage, the order of the binding deadlocks, and it is said."""
     at = "mapping.phases.attention.einsums"
     names = ("SLN", "SLD", "SLNV", "RD", "RNV", "AV")
-    flat = [f"{at}.{e}.stage=0" for e in names]
-    reordered = verbs.simulate("fusemax__attention_1pass", "bert", 4096).result
-    try:
-        slower = cycles("fusemax__attention_1pass", *flat)
-    except verbs.AccelsimError as error:
-        assert "deadlocks" in str(error)
-    else:
-        assert slower > 1.5 * reordered.cycles
+    with pytest.raises(verbs.AccelsimError, match="deadlocks"):
+        cycles("fusemax__attention_1pass", *(f"{at}.{e}.stage=0" for e in names))
 
 
 @pytest.mark.parametrize("mapping", ["flat__attention_3pass_unfused", "flat__attention_1pass"])

@@ -9,10 +9,11 @@ import pytest
 from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError
 from accelsim.results import Result
+from tests.shipped import MAPPINGS
 
 RUNS = [
     (mapping, model, length)
-    for mapping in spec.names("mapping")
+    for mapping in MAPPINGS
     for model in ("t5", "xlm")
     for length in (256, 1024, 2048)
 ]
