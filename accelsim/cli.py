@@ -196,6 +196,30 @@ def sweep(
 
 
 @app.command()
+def report(
+    study: Annotated[Path, typer.Argument(help="a study's folder, with figures.yaml")],
+    html: Annotated[Path, typer.Option(help="write the page here")],
+) -> None:
+    """Run the sweeps of a study and draw its figures, ours beside published points.
+
+    Examples:
+
+      accelsim report studies/fusemax --html out.html
+    """
+    from accelsim import explore
+    from accelsim.report.figures import page
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("points", total=1.0)
+        asked, figures = explore.study_figures(
+            study, lambda share: bar.update(shown, completed=share)
+        )
+    html.write_text(page(asked.figures, asked.description, figures))
+    print(f"{len(figures)} figures: {html}", file=sys.stderr)
+
+
+@app.command()
 def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
     model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],

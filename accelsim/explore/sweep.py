@@ -53,9 +53,15 @@ def load(path: str) -> spec.Document[SweepSpec]:
 
 
 def rows(
-    document: spec.Document[SweepSpec], progress: Callable[[float], None] | None = None
+    document: spec.Document[SweepSpec],
+    progress: Callable[[float], None] | None = None,
+    *,
+    everything: bool = False,
 ) -> Iterator[Row]:
-    """The rows, in the order of the axes' values. Raises AccelsimError, naming the point."""
+    """The rows, in the order of the axes' values. Raises AccelsimError, naming the point.
+
+    everything: all measures besides the columns.
+    """
     sweep = document.spec
     points = list(itertools.product(*sweep.axes.values()))
     beside = Path(document.source.name).parent
@@ -63,7 +69,8 @@ def rows(
         axes = dict(zip(sweep.axes, values, strict=True))
         try:
             results = _run(document, axes, beside)
-            yield axes | _columns(document, results)
+            more = measures(results) if everything else {}
+            yield axes | more | _columns(document, results)
         except AccelsimError as error:
             where = ", ".join(f"{axis} {value}" for axis, value in axes.items())
             raise AccelsimError([Fault(f"at {where}:"), *error.faults]) from None
@@ -96,6 +103,9 @@ def measures(results: dict[str, Result]) -> Row:
     for unit in every[0].active:
         at_work = sum(r.active[unit] * r.seconds for r in every)
         out[f"utilization_{unit}"] = at_work / seconds if seconds else 0.0
+        for einsum in {e: 0 for r in every for e in r.active_by_einsum[unit]}:
+            own = sum(r.active_by_einsum[unit].get(einsum, 0.0) * r.seconds for r in every)
+            out[f"utilization_{unit}_{einsum}"] = own / seconds if seconds else 0.0
     for server in every[0].busy_cycles:
         busy = sum(r.busy_cycles[server] * r.seconds / r.cycles for r in every if r.cycles)
         out[f"busy_seconds_{server}"] = busy
@@ -114,7 +124,7 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
     of_point = measures(results)
     columns = document.spec.columns
     if not columns:
-        shares = [name for name in of_point if name.startswith("utilization_")]
+        shares = [f"utilization_{unit}" for unit in next(iter(results.values())).active]
         return {name: of_point[name] for name in (*DEFAULT, *shares)}
     known = of_point | {
         f"{run}.{name}": value

@@ -54,7 +54,11 @@ def measure(
         energy_by_part_pj={part: float(pj) for part, pj in {**energy, **of_one}.items()},
         area_um2={name: float(area) for name, area in machine.area_um2.items()},
         utilization={name: busy[name] / total if total else 0.0 for name in units},
-        active={name: float(active[name] / total) if total else 0.0 for name in units},
+        active={name: _share(sum(active[name].values()), total) for name in units},
+        active_by_einsum={
+            name: {einsum: _share(time, total) for einsum, time in active[name].items()}
+            for name in units
+        },
         traffic_bytes=_traffic(machine, counted),
         traffic_by_tensor=_traffic_by_tensor(machine, counted),
         actions=_action_table(counted),
@@ -129,13 +133,17 @@ def _per_server(program: Program, columns: list[Any]) -> dict[str, int]:
     }
 
 
-def _active(program: Program, execution: Execution) -> dict[str, Fraction]:
-    """Ticks x share of elements at work, per server."""
-    out: dict[str, Fraction] = defaultdict(Fraction)
+def _share(time: Fraction | int, total: int) -> float:
+    return float(time / total) if total else 0.0
+
+
+def _active(program: Program, execution: Execution) -> dict[str, dict[str, Fraction]]:
+    """Ticks x share of elements at work, per server and tensor made or moved."""
+    out: dict[str, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for phase, run in zip(program.phases, execution.phases, strict=True):
         for task, executed in zip(phase.tasks, run.executed, strict=True):
             name = program.servers[task.server].name
-            out[name] += int(executed) * task.occupancy * task.active
+            out[name][task.tensor] += int(executed) * task.occupancy * task.active
     return out
 
 

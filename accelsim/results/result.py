@@ -18,6 +18,7 @@ class Result:
     energy_all_registers_pj: with those of all. energy_by_part_pj: of energy_pj.
     area_um2: of the chip, by part. utilization: busy cycles / cycles per unit. active: of a unit's
     elements x cycles, the share that worked (below utilization when tiles leave elements idle).
+    active_by_einsum: unit -> Einsum -> its part of `active`.
     traffic_bytes: level -> read, write. traffic_by_tensor: level -> tensor -> read, write.
     actions: part -> action -> tensor -> count. busy_cycles, wait_cycles (by cause), tail_cycles
     (idle after the last task): per server; together they are the cycles.
@@ -37,6 +38,7 @@ class Result:
     area_um2: dict[str, float]
     utilization: dict[str, float]
     active: dict[str, float]
+    active_by_einsum: dict[str, dict[str, float]]
     traffic_bytes: dict[str, dict[str, int | float]]
     traffic_by_tensor: dict[str, dict[str, dict[str, int | float]]]
     actions: dict[str, dict[str, dict[str, float]]]

@@ -19,6 +19,7 @@ FOLDERS = {
     "mapping": "archs/mappings",
     "workload": "workloads",
     "sweep": "studies",
+    "figures": "studies",
 }
 Override = tuple[KeyPath, Any]
 

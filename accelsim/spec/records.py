@@ -343,10 +343,51 @@ class SweepSpec(Record):
     columns: dict[Text, Text] = Field(default_factory=dict)
 
 
+class PublishedSpec(Record):
+    """Published points beside a plot: a CSV file, and which of its columns are which."""
+
+    file: Text
+    y: Text
+    columns: dict[Name, Text] = Field(default_factory=dict)
+
+
+class PlotSpec(Record):
+    """One figure of a report.
+
+    rows: a sweep file. y: a measure or several. series, panel: axes. where: points that are shown.
+    over: a point of an axis by which all are divided; `inverse` the other way round (speed-ups).
+    """
+
+    title: Text
+    rows: Text
+    x: Name
+    y: Text | list[Text]
+    unit: str = ""
+    series: Name | None = None
+    panel: Name | None = None
+    where: dict[Name, Any] = Field(default_factory=dict)
+    over: dict[Name, Any] = Field(default_factory=dict)
+    inverse: bool = False
+    kind: Literal["lines", "bars"] = "lines"
+    log: list[Literal["x", "y"]] = Field(default_factory=list)
+    published: PublishedSpec | None = None
+
+
+class FiguresSpec(Record):
+    """A study's figures. labels: what published files call a value -> what sweeps call it."""
+
+    figures: Name
+    description: str = ""
+    source: Text
+    labels: dict[Text, Any] = Field(default_factory=dict)
+    plots: list[PlotSpec]
+
+
 RECORDS: dict[str, type[Record]] = {
     "cascade": CascadeSpec,
     "arch": ArchSpec,
     "workload": WorkloadSpec,
     "mapping": MappingSpec,
     "sweep": SweepSpec,
+    "figures": FiguresSpec,
 }

@@ -1,0 +1,37 @@
+"""A study folder to its report: its sweeps, run, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelsim import spec
+from accelsim.errors import AccelsimError
+from accelsim.explore.sweep import load, rows
+from accelsim.report.figures import Figure, figure, read_published
+from accelsim.spec.records import FiguresSpec
+
+
+def study_figures(
+    folder: Path, progress: Callable[[float], None] | None = None
+) -> tuple[FiguresSpec, list[Figure]]:
+    """The figures that FOLDER/figures.yaml asks for. Raises AccelsimError."""
+    path = folder / "figures.yaml"
+    if not path.is_file():
+        raise AccelsimError(f"no {path}: a study's folder holds figures.yaml")
+    value, source = spec.read_file(path)
+    asked: FiguresSpec = spec.validate(value, source, "figures").spec
+    files = list(dict.fromkeys(plot.rows for plot in asked.plots))
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for number, name in enumerate(files):
+
+        def report(share: float, number: int = number) -> None:
+            if progress is not None:
+                progress((number + share) / len(files))
+
+        tables[name] = list(rows(load(str(folder / name)), report, everything=True))
+    drawn = [
+        figure(plot, tables[plot.rows], read_published(asked, plot, folder)) for plot in asked.plots
+    ]
+    return asked, drawn

@@ -1,0 +1,186 @@
+"""Figures of a study: first what they show, as plain records, then one self-contained page."""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelsim.errors import AccelsimError, Fault, nearest
+from accelsim.spec.records import FiguresSpec, PlotSpec
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour. published: measured or computed elsewhere, drawn as open marks."""
+
+    name: str
+    x: tuple[Any, ...]
+    y: tuple[float, ...]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a figure shows. panels: title -> series."""
+
+    title: str
+    x_title: str
+    y_title: str
+    kind: str
+    log: tuple[str, ...]
+    panels: dict[str, tuple[Series, ...]]
+
+
+def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -> Figure:
+    """The figure that a plot asks for. Raises AccelsimError on an unknown column."""
+    panels: dict[str, list[Series]] = {}
+    for source, is_published in ((rows, False), (published, True)):
+        found = _series(plot, source)
+        for (panel, name), points in found.items():
+            points.sort(key=lambda p: (not isinstance(p[0], int | float), p[0]))
+            x, y = zip(*points, strict=True)
+            panels.setdefault(panel, []).append(Series(name, x, y, is_published))
+    over = "".join(f" of {value}" for value in plot.over.values())
+    y_title = plot.unit or (plot.y if isinstance(plot.y, str) else "share")
+    return Figure(
+        title=plot.title,
+        x_title=plot.x,
+        y_title=f"{y_title}{over and ', relative to that'}{over}",
+        kind=plot.kind,
+        log=tuple(plot.log),
+        panels={name: tuple(series) for name, series in panels.items()},
+    )
+
+
+def _series(plot: PlotSpec, rows: Sequence[Row]) -> dict[tuple[str, str], list[tuple[Any, float]]]:
+    out: dict[tuple[str, str], list[tuple[Any, float]]] = {}
+    several = isinstance(plot.y, list)
+    measures = plot.y if isinstance(plot.y, list) else [plot.y]
+    shown = [row for row in rows if all(row.get(k) in _listed(v) for k, v in plot.where.items())]
+    for row in shown:
+        base = _base(plot, row, rows) if plot.over else None
+        if plot.over and base is None:
+            continue
+        for measure in measures:
+            if measure not in row:
+                if several:
+                    continue
+                help = nearest(measure, row)
+                raise AccelsimError(Fault(f"{plot.title}: no column {measure!r}", help=help))
+            value = float(row[measure])
+            if base is not None:
+                other = float(base[measure])
+                value = other / value if plot.inverse else value / other
+            panel = str(row[plot.panel]) if plot.panel else ""
+            name = str(row.get(plot.series or "", "ours"))
+            if several:
+                name = measure.rsplit("_", 1)[-1]
+            out.setdefault((panel, name), []).append((row[plot.x], value))
+    return out
+
+
+def _base(plot: PlotSpec, row: Row, rows: Sequence[Row]) -> Row | None:
+    """The row that differs only in the axes of `over`."""
+    keys = [key for key in (plot.x, plot.series, plot.panel) if key and key not in plot.over]
+    for other in rows:
+        if all(other[k] == row[k] for k in keys) and all(
+            other[k] == v for k, v in plot.over.items()
+        ):
+            return other
+    return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def read_published(spec: FiguresSpec, plot: PlotSpec, folder: Path) -> list[Row]:
+    """Rows of a plot's published file, in the names of the sweep. Raises AccelsimError."""
+    if plot.published is None:
+        return []
+    path = folder / plot.published.file
+    if not path.is_file():
+        raise AccelsimError(f"{plot.title}: no file {str(path)!r}")
+    with path.open() as file:
+        table = list(csv.DictReader(file))
+    columns = plot.published.columns
+    measures = plot.y if isinstance(plot.y, list) else [plot.y]
+    names = {columns.get(plot.published.y, plot.published.y): measures[0]}
+    out = []
+    for raw in table:
+        row: Row = {}
+        for column, text in raw.items():
+            name = next((ours for ours, theirs in columns.items() if theirs == column), column)
+            row[names.get(column, name)] = spec.labels.get(text, _number(text))
+        out.append(row)
+    return out
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def page(title: str, description: str, figures: Sequence[Figure]) -> str:
+    """One HTML page with everything in it; it opens without a network."""
+    from plotly.graph_objects import Bar, Scatter
+    from plotly.io import to_html
+    from plotly.offline import get_plotlyjs
+    from plotly.subplots import make_subplots
+
+    colours = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d")
+    body = []
+    for one in figures:
+        names = list(one.panels)
+        drawn = make_subplots(rows=1, cols=len(names), subplot_titles=names, shared_yaxes=True)
+        order = list(dict.fromkeys(s.name for series in one.panels.values() for s in series))
+        legend: set[tuple[str, bool]] = set()
+        for column, name in enumerate(names, start=1):
+            for series in one.panels[name]:
+                colour = colours[order.index(series.name) % len(colours)]
+                key = (series.name, series.published)
+                label = f"{series.name} (published)" if series.published else series.name
+                common = {
+                    "x": [str(x) for x in series.x] if one.kind == "bars" else series.x,
+                    "y": series.y,
+                    "name": label,
+                    "legendgroup": label,
+                    "showlegend": key not in legend,
+                }
+                legend.add(key)
+                if series.published or one.kind == "lines":
+                    marker = {
+                        "color": colour,
+                        "size": 11 if series.published else 6,
+                        "symbol": "circle-open" if series.published else "circle",
+                    }
+                    mode = "markers" if series.published else "lines+markers"
+                    trace: Any = Scatter(**common, mode=mode, marker=marker)
+                else:
+                    trace = Bar(**common, marker_color=colour)
+                drawn.add_trace(trace, row=1, col=column)
+        for axis in one.log:
+            update = drawn.update_xaxes if axis == "x" else drawn.update_yaxes
+            update(type="log")
+        drawn.update_xaxes(title_text=one.x_title)
+        drawn.update_yaxes(title_text=one.y_title, col=1)
+        drawn.update_layout(title=one.title, barmode="stack", template="plotly_white", height=440)
+        body.append(to_html(drawn, full_html=False, include_plotlyjs=False))
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<title>{html.escape(title)}</title><script>{get_plotlyjs()}</script></head>"
+        "<body style='font-family: sans-serif; max-width: 1400px; margin: auto'>"
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(description)}</p>"
+        + "".join(body)
+        + "</body></html>\n"
+    )

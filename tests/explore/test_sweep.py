@@ -1,0 +1,136 @@
+"""Sweep files and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from accelsim import explore
+from accelsim.cli import app
+from accelsim.errors import AccelsimError
+from accelsim.report.figures import figure, page
+from accelsim.spec.records import PlotSpec
+
+STUDY = Path(__file__).parents[2] / "studies" / "fusemax"
+SWEEP = """sweep: small
+source: here
+axes: {design: [one, two], seq_len: [256, 512]}
+cases:
+  - {workload: bert, runs: {a: {mapping: fusemax__attention_1pass, set: [workload.ranks.B=1]}}}
+  - {when: {design: two}, runs: {a: {set: ["workload.ranks.H={seq_len}"]}}}
+"""
+
+
+def swept(tmp_path: Path, text: str) -> list[dict[str, object]]:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    return list(explore.rows(explore.load(str(path))))
+
+
+def test_one_row_per_point_in_order(tmp_path: Path) -> None:
+    rows = swept(tmp_path, SWEEP)
+    assert [(r["design"], r["seq_len"]) for r in rows] == [
+        ("one", 256), ("one", 512), ("two", 256), ("two", 512)
+    ]  # fmt: skip
+    assert list(rows[0])[2:] == [
+        "dram_bytes", "cycles", "seconds", "energy_pj", "energy_all_registers_pj",
+        "utilization_array_2d", "utilization_array_1d",
+    ]  # fmt: skip
+    # 12 heads, then as many as the sequence is long: {seq_len} stands for the value of the axis.
+    assert rows[2]["dram_bytes"] == rows[0]["dram_bytes"] * 256 / 12  # type: ignore[operator]
+
+
+def test_runs_of_a_point_follow_one_another(tmp_path: Path) -> None:
+    both = SWEEP.replace(
+        "runs: {a: {mapping", "runs: {b: {mapping: flat__encoder_linear}, a: {mapping"
+    )
+    columns = "columns: {time: seconds, a: a.seconds, b: b.seconds}\n"
+    for row in swept(tmp_path, both + columns):
+        assert row["time"] == pytest.approx(row["a"] + row["b"])  # type: ignore[operator]
+
+
+def test_a_base_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(SWEEP)
+    rows = swept(
+        tmp_path, "sweep: s\nsource: here\nbase: base.yaml\naxes: {seq_len: [1024]}\ncases: []\n"
+    )
+    assert [r["seq_len"] for r in rows] == [1024, 1024]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("fusemax__attention_1pass", "fusemax_attention_1pass"), "at design one, seq_len 256:"),
+        (("workload: bert, ", ""), "no case gives a run and a workload"),
+        (("design: two", "design: tow"), "axis design has no value 'tow'"),
+        (("source: here", "source: here\ncolumns: {t: secnds}"), "no measure 'secnds'"),
+        (("ranks.B=1", "ranks.B=0"), "expected a number from 1"),
+    ],
+)
+def test_faults_name_the_point(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(AccelsimError) as error:
+        swept(tmp_path, SWEEP.replace(*change))
+    assert message in str(error.value)
+
+
+def test_command_writes_rows(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    out = tmp_path / "out.csv"
+    shown = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml"), "--csv", str(out)])
+    assert shown.exit_code == 0, shown.output
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    shown = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml"), "--json"])
+    assert [str(r["cycles"]) for r in json.loads(shown.stdout)] == [r["cycles"] for r in rows]
+
+
+ROWS = [
+    {"design": d, "n": n, "t": t}
+    for d, n, t in (("a", 1, 8.0), ("a", 2, 9.0), ("b", 1, 2.0), ("b", 2, 3.0))
+]
+
+
+def test_a_figure_is_a_record_first() -> None:
+    plot = PlotSpec(
+        title="F", rows="x", x="n", y="t", series="design", over={"design": "a"}, inverse=True
+    )
+    made = figure(plot, ROWS, [{"design": "b", "n": 1, "t": 2.5}, {"design": "a", "n": 1, "t": 10}])
+    ours, theirs = [s for s in made.panels[""] if s.name == "b"]
+    assert (ours.x, ours.y, ours.published) == ((1, 2), (4.0, 3.0), False)
+    assert (theirs.x, theirs.y, theirs.published) == ((1,), (4.0,), True)
+
+
+def test_the_page_needs_no_network() -> None:
+    plot = PlotSpec(title="F <1>", rows="x", x="n", y="t", series="design")
+    text = page("study <x>", "what & why", [figure(plot, ROWS)])
+    assert "study &lt;x&gt;" in text
+    assert "what &amp; why" in text
+    assert '<script src="http' not in text
+
+
+def test_figures_of_the_study_show_what_is_published() -> None:
+    _, figures = explore.study_figures(STUDY)
+    assert [f.title.split(":")[0] for f in figures] == [
+        "Figure 6a", "Figure 6b", "Figure 7", "Figure 8", "Figure 9", "Figure 10", "Figure 11",
+        "Figure 12",
+    ]  # fmt: skip
+    for one in figures:
+        published = [s for series in one.panels.values() for s in series if s.published]
+        assert published, one.title
+        for series in published:
+            panel = next(p for p in one.panels.values() if series in p)
+            ours = [s for s in panel if s.name == series.name and not s.published]
+            for x, y in zip(series.x, series.y, strict=True):
+                near = [
+                    (b, a)
+                    for s in ours
+                    for a, b in zip(s.x, s.y, strict=True)
+                    if a == pytest.approx(x, rel=1e-3)
+                ]
+                if one.kind == "lines":
+                    # The artifact's end-to-end energies of `cascade` leave exp out (figure 11): up to 3 %.
+                    assert near[0][0] == pytest.approx(y, rel=0.03), (one.title, series.name, x)
