@@ -215,6 +215,7 @@ def report(
         asked, figures = explore.study_figures(
             study, lambda share: bar.update(shown, completed=share)
         )
+    html.parent.mkdir(parents=True, exist_ok=True)
     html.write_text(page(asked.figures, asked.description, figures))
     print(f"{len(figures)} figures: {html}", file=sys.stderr)
 

@@ -80,6 +80,7 @@ def rows(
 
 def write_csv(table: list[Row], path: Path) -> None:
     """Write rows with a header. Numbers as Python shows them: whole ones exactly."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
