@@ -72,6 +72,12 @@ def test_random_programs() -> None:
     assert ran < tasks / 5
 
 
+@pytest.mark.parametrize("seed", [494, 2182, 3529, 6298, 11895, 17636])
+def test_programs_that_once_were_wrong(seed: int) -> None:
+    """Each of these took thousands of others to find: fills and windows of stages, mostly."""
+    both(random_program(seed))
+
+
 @pytest.mark.long
 def test_many_random_programs() -> None:
     for seed in range(DRAWN, DRAWN + DRAWN_LONG):
