@@ -38,7 +38,7 @@ def _run_phase(
     record: int | None,
     report: Callable[[float], None],
 ) -> PhaseExecution:
-    packed = pack(phase)
+    packed = pack(phase, sparse=True)
     work = Workspace.make(program, phase, packed, begin, record)
     arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
     nothing = (NOTHING, NOTHING_3, NOTHING, NOTHING_2, NOTHING_2)

@@ -30,6 +30,7 @@ from accelsim.engine.pack import (
     NOT_FIRST,
     NOT_LAST,
     OCCUPANCY,
+    ONLY,
     OUT_FROM,
     OUT_TO,
     RESET,
@@ -159,15 +160,16 @@ def run_epoch(
         if index < 0 or index >= made:
             continue
         row = index & ring
-        if tasks[t, GUARDED] and not fires(
-            t, tasks, tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]
-        ):
+        at_first, at_last = tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]
+        if tasks[t, GUARDED] and not fires(t, tasks, at_first, at_last):
             continue
         server = tasks[t, SERVER]
         was_free = free[server]
         start = was_free
         cause = -1
         for k in range(tasks[t, IN_FROM], tasks[t, IN_TO]):
+            if at_first & reads[k, ONLY] != reads[k, ONLY]:
+                continue
             if reads[k, RESET] and tiles[row, 2 * depth + 1 + reads[k, LOOP]] < reads[k, RESET]:
                 continue
             count = tiles[row, reads[k, LOOP]] - reads[k, SHIFT]
@@ -190,6 +192,8 @@ def run_epoch(
             totals[n_tasks + n_waits] += start
             clock[WORK] += 1
         for k in range(tasks[t, OUT_FROM], tasks[t, OUT_TO]):
+            if at_last & writes[k, ONLY] != writes[k, ONLY]:
+                continue
             count = tiles[row, writes[k, LOOP]]
             place = writes[k, BASE] + (count & writes[k, MASK]) * writes[k, SIZE]
             for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * writes[k, MATCHED], 2):

@@ -23,9 +23,10 @@ SERVER, OCCUPANCY, LAG, GUARDED, FIRST, LAST, NOT_FIRST, NOT_LAST = range(8)
 IN_FROM, IN_TO, OUT_FROM, OUT_TO = range(8, 12)
 TASK_COLUMNS = 12
 # Columns of an edge row; then (column of a coordinate in a tile row, stride) per matched loop.
-BASE, LOOP, SHIFT, MASK, SIZE, CAUSE, RESET, MATCHED = range(8)
-EDGE_COLUMNS = 8
-# SHIFT is the distance on the reader's side and the latency on the writer's.
+BASE, LOOP, SHIFT, MASK, SIZE, CAUSE, RESET, MATCHED, ONLY = range(9)
+EDGE_COLUMNS = 9
+# SHIFT is the distance on the reader's side and the latency on the writer's. ONLY: loops at whose
+# first coordinates (reader), last coordinates (writer) alone the token is looked at.
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class Packed:
     deepest: int
 
 
-def pack(phase: Phase) -> Packed:
-    """Flat arrays of a phase, with fresh tokens."""
+def pack(phase: Phase, *, sparse: bool = False) -> Packed:
+    """Flat arrays of a phase, with fresh tokens.
+
+    sparse: tokens are looked at only where they can matter (`_only`). Not for steady: the last
+    iteration of a loop would not be like the others.
+    """
     depth = len(phase.loops)
     deepest = max((task.lag for task in phase.tasks), default=0)
     tasks = np.zeros((len(phase.tasks), TASK_COLUMNS), np.int64)
@@ -72,8 +77,9 @@ def pack(phase: Phase) -> Packed:
     for edge in kept:
         row, size = _row(phase, edge, places, deepest, depth)
         rings.append([places, edge.loop, edge.distance, row[MASK], row[SIZE]])
-        reads.append([*row[:SHIFT], edge.distance, *row[SHIFT + 1 :]])
-        writes.append([*row[:SHIFT], edge.latency, *row[SHIFT + 1 :]])
+        first, last = _only(phase, edge, depth) if sparse else (0, 0)
+        reads.append([*row[:SHIFT], edge.distance, *row[SHIFT + 1 : ONLY], first, *row[ONLY + 1 :]])
+        writes.append([*row[:SHIFT], edge.latency, *row[SHIFT + 1 : ONLY], last, *row[ONLY + 1 :]])
         places += size
     by_consumer = sorted(range(len(kept)), key=lambda i: (kept[i].consumer, i))
     by_producer = sorted(range(len(kept)), key=lambda i: (kept[i].producer, i))
@@ -111,8 +117,37 @@ def _row(phase: Phase, edge: Edge, base: int, deepest: int, depth: int) -> tuple
         size *= phase.loops[loop].trips
     loop = depth if edge.loop == ROOT else edge.loop
     reset = edge.distance if edge.reset and edge.loop != ROOT else 0
-    row = [base, loop, 0, ring - 1, size, CAUSES.index(edge.cause), reset, len(edge.matched)]
+    row = [base, loop, 0, ring - 1, size, CAUSES.index(edge.cause), reset, len(edge.matched), 0]
     return [*row, *pairs, *[0] * (2 * depth - len(pairs))], ring * size
+
+
+def _only(phase: Phase, edge: Edge, depth: int) -> tuple[int, int]:
+    """Loops at whose first coordinates reading, at whose last ones writing, is enough.
+
+    Inside the edge's loop a reader finds the same token at every coordinate of a loop that is not
+    matched, once all writing is done: the first reading is the one that can hold it up. And when
+    all writing is done before any reading, the last token written is the only one read.
+    """
+    producer, consumer = phase.tasks[edge.producer], phase.tasks[edge.consumer]
+    free = {loop for loop in range(edge.loop + 1, depth) if loop not in edge.matched}
+    bounds = [b for m in edge.matched for b in (phase.loops[m].lower, phase.loops[m].upper) if b]
+    if any(outer in free for bound in bounds for outer, _ in bound.terms):
+        return 0, 0  # a matched coordinate may be there in some iterations only
+    guard = producer.guard
+    once = free & set(guard.first)
+    before = producer.lag <= consumer.lag and edge.distance > 0
+    early = producer.lag < consumer.lag or (
+        producer.lag == consumer.lag and edge.producer < edge.consumer
+    )
+    if not before and not (early and once == free):
+        return 0, 0
+    asked = consumer.guard
+    reads = free - {*asked.first, *asked.last, *asked.not_first, *asked.not_last}
+    writes = free - {*guard.first, *guard.last, *guard.not_first, *guard.not_last}
+    # Enough only if the task runs at all where its other loops are: a guard there is not known.
+    first = _bits(tuple(free)) if reads == free else 0
+    last = _bits(tuple(free)) if writes == free and before else 0
+    return first, last
 
 
 def _bits(loops: tuple[int, ...]) -> int:
