@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import ENDED, EPOCH, RECORDED, TILES, next_tile, run_epoch
 from accelsim.engine.pack import LAG, Int, pack
 from accelsim.engine.workspace import Workspace, run_phases
@@ -49,7 +49,7 @@ def _run_phase(
     return work.finish(program, packed, begin)
 
 
-@njit(cache=True)
+@compiled_code
 def _advance(
     tasks: Int,
     reads: Int,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import (
     BEGIN,
     COORDINATE,
@@ -60,7 +61,7 @@ LEVEL_COLUMNS = 28
 LIMIT = 1 << 62
 
 
-@njit(cache=True)
+@compiled_code
 def enter(level: int, made: int, lower: Int, upper: Int, state: Int, levels: Int) -> None:
     """Begin a run of a loop at tile `made` - 1: between which coordinates it is uniform."""
     depth = lower.shape[0]
@@ -100,7 +101,7 @@ def enter(level: int, made: int, lower: Int, upper: Int, state: Int, levels: Int
         levels[level, TRANSIENT] = 0
 
 
-@njit(cache=True)
+@compiled_code
 def settled(
     level: int,
     edges: Int,
@@ -147,7 +148,7 @@ def outer_place(k: int, level: int, edges: Int, inner: Int, state: Int) -> int:
     return offset
 
 
-@njit(cache=True)
+@compiled_code
 def components(
     level: int,
     edges: Int,
@@ -220,7 +221,7 @@ def token_at(i: int, places: Int, tokens: Int, stamps: Int) -> int:
     return tokens[place, 0] if there else NEVER
 
 
-@njit(cache=True)
+@compiled_code
 def snapshot(
     row: Int, n: int, places: Int, tokens: Int, stamps: Int, free: Int, used: Int, totals: Int
 ) -> None:
@@ -234,7 +235,7 @@ def snapshot(
         row[at + i] = totals[i]
 
 
-@njit(cache=True)
+@compiled_code
 def repeats(n: int, now: Int, past: Int, places: Int, used: Int, slot_of: Int) -> bool:
     """Rule (U): the state is that of `past`, all of it later by the same time."""
     shift = now[n] - past[n]
@@ -251,7 +252,7 @@ def repeats(n: int, now: Int, past: Int, places: Int, used: Int, slot_of: Int) -
     return True
 
 
-@njit(cache=True)
+@compiled_code
 def on_a_line(
     n: int,
     now: Int,
@@ -291,7 +292,7 @@ def on_a_line(
     return True
 
 
-@njit(cache=True)
+@compiled_code
 def excess(
     n: int,
     jump: int,
@@ -334,7 +335,7 @@ def excess(
     return -1 if exact else max(shorter, 0)
 
 
-@njit(cache=True)
+@compiled_code
 def move(level: int, by: int, made: int, deepest: int, tiles: Int, state: Int) -> None:
     """Advance the coordinate of a loop, here and in the tiles still in the pipeline."""
     depth = state.shape[1]
@@ -345,7 +346,7 @@ def move(level: int, by: int, made: int, deepest: int, tiles: Int, state: Int) -
         tiles[index & ring, 2 * depth + 1 + level] += by
 
 
-@njit(cache=True)
+@compiled_code
 def fill(
     level: int,
     here: int,
@@ -411,7 +412,7 @@ def fill(
                     stamps[target] = stamps[place]
 
 
-@njit(cache=True)
+@compiled_code
 def to_come(
     k: int,
     q: int,

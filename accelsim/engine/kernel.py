@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from accelsim.engine.jit import compiled_code
 from accelsim.engine.pack import (
     BASE,
     CAUSE,
@@ -110,7 +111,7 @@ def fires(t: int, tasks: Int, at_first: int, at_last: int) -> bool:
 PROBING, SERIAL = 7, 13
 
 
-@njit(cache=True)
+@compiled_code
 def remember(
     tokens: Int, stamps: Int, place: int, undo: Int, undone: Int, marks: Int, levels: Int
 ) -> None:

@@ -50,6 +50,7 @@ from accelsim.engine.extrapolate import (
     settled,
     snapshot,
 )
+from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import (
     BEGIN,
     COORDINATE,
@@ -112,7 +113,7 @@ def _run_phase(
     return dataclasses.replace(done, record=merged.restore(done.record))
 
 
-@njit(cache=True)
+@compiled_code
 def _advance(
     tasks: Int,
     reads: Int,
@@ -193,7 +194,7 @@ def _advance(
     return False
 
 
-@njit(cache=True)
+@compiled_code
 def _at_end(
     level: int,
     tasks: Int,
@@ -375,7 +376,7 @@ def _least(period: int, deepest: int) -> int:
     return 2 + (deepest - 1) // period if deepest > 0 else 2
 
 
-@njit(cache=True)
+@compiled_code
 def _leap(
     level: int,
     jump: int,
@@ -414,7 +415,7 @@ def _leap(
     )  # fmt: skip
 
 
-@njit(cache=True)
+@compiled_code
 def _put(
     level: int,
     times: int,
@@ -448,7 +449,7 @@ def _put(
         free[used[s]] = point[n + s] + times * slope[n + s]
 
 
-@njit(cache=True)
+@compiled_code
 def _note_jump(level: int, jump: int, period: int, at: int, state: Int, levels: Int) -> None:
     """Forget the history of a loop, and count the jump."""
     if levels[level, SEEN] > 0 and levels[level, TRANSIENT] < at + 1 - state[BEGIN, level]:
