@@ -39,8 +39,25 @@ def build(
     if faults:
         raise MappingError(tuple(dict.fromkeys(faults)))
     nests = tuple(_fitting(document, cascade, machine, phase, cut) for phase, cut in cuts.items())
-    notes = tuple(dict.fromkeys(note for cut in cuts.values() for note in cut.notes))
-    return Mapping(document.spec.mapping, machine, cascade, nests, notes)
+    notes = [note for cut in cuts.values() for note in cut.notes]
+    notes += [note for nest in nests for note in _overbooked(machine, nest)]
+    return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
+
+
+def _overbooked(machine: Machine, nest: Nest) -> list[str]:
+    """What the mapping leaves out of a capacity that would not hold it."""
+    notes = []
+    for level in machine.levels[1:]:
+        held = [p for p in nest.placements if p.level is level]
+        sizes = [p.elements * machine.word_bytes * slot_count(p, nest.loops) for p in held]
+        names = [p.tensor for p in held if p.overbook]
+        need = sum(sizes, Fraction(0))
+        if names and level.capacity_bytes is not None and need > level.capacity_bytes:
+            notes.append(
+                f"overbooked by the mapping: phase {nest.name} has {show_bytes(need)} in "
+                f"{level.name} of {show_bytes(level.capacity_bytes)} ({', '.join(names)})"
+            )
+    return notes
 
 
 def _fitting(

@@ -198,3 +198,12 @@ def test_a_stage_of_a_whole_loop_is_what_lets_three_passes_fuse() -> None:
     late = "mapping.phases.attention.einsums.SN.stage=0"
     with pytest.raises(verbs.AccelsimError, match="fused across a pass boundary"):
         cycles(FLAT, late)
+
+
+def test_what_is_overbooked_is_said() -> None:
+    far = verbs.simulate(f"{FLAT}_offchip", "bert", 262144).result
+    assert far.notes == [
+        "overbooked by the mapping: phase attention has 1.00 GiB in global_buffer of 32.00 MiB "
+        "(QK, SN)"
+    ]
+    assert verbs.simulate(FLAT, "bert", 4096).result.notes == []
