@@ -13,7 +13,7 @@ import numpy as np
 from accelsim.engine import steady
 from accelsim.engine.kernel import N_CAUSES, SERIAL
 from accelsim.engine.merge import merge
-from accelsim.engine.pack import NEVER, OCCUPANCY, SERVER, Int, pack
+from accelsim.engine.pack import NEVER, OCCUPANCY, Int, pack
 from accelsim.engine.skipping import Skipping
 from accelsim.engine.workspace import Workspace
 from accelsim.errors import AccelsimError
@@ -84,9 +84,7 @@ def batch(program: Program, occupancies: Any, trips: Any = None) -> Batch:
             array[:] = 0
         while not advance(*everything, steady.SLICE):
             pass
-        tasks = len(phase.tasks)
-        out.ticks[n] = work.free.max()
-        out.executed[n] = work.totals[:tasks]
-        np.add.at(out.busy[n], packed.tasks[:, SERVER], out.executed[n] * row)
-        out.waits[n] = work.totals[tasks:-2].reshape(servers, N_CAUSES)
+        done = work.finish(program, packed, 0)
+        out.ticks[n], out.executed[n] = done.end, done.executed
+        out.busy[n], out.waits[n] = done.busy, done.waits
     return out

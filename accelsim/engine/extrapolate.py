@@ -52,11 +52,11 @@ assert (PROBING, SERIAL) == (7, 13)
 PROBE_END, PROBE_AT, JUMP, PERIOD, FAILURES = range(8, 13)
 # Fixed by the structure: what makes the first and last iterations differ; sizes and places.
 GUARD_FIRST, GUARD_LAST, COMPONENTS, HISTORY = range(14, 18)
-# What happened: iterations run, iterations skipped, jumps, failed probes, period of the last jump,
+# What happened: iterations run, iterations skipped, failed probes, period of the last jump,
 # iterations before the first jump of a run (most), and boundaries without a jump, by reason.
-RAN, SKIPPED, JUMPS, FAILED, LAST_PERIOD, TRANSIENT = range(18, 24)
-SHORT, UNEVEN, UNSETTLED, NO_PERIOD = range(24, 28)
-LEVEL_COLUMNS = 28
+RAN, SKIPPED, FAILED, LAST_PERIOD, TRANSIENT = range(18, 23)
+SHORT, UNEVEN, UNSETTLED, NO_PERIOD = range(23, 27)
+LEVEL_COLUMNS = 27
 
 LIMIT = 1 << 62
 
@@ -97,8 +97,6 @@ def enter(level: int, made: int, lower: Int, upper: Int, state: Int, levels: Int
     levels[level, SETTLED] = 0
     levels[level, SEEN] = 0
     levels[level, RESUME] = 0
-    if levels[level, TRANSIENT] < 0:
-        levels[level, TRANSIENT] = 0
 
 
 @compiled_code

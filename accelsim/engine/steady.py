@@ -20,7 +20,6 @@ from accelsim.engine.extrapolate import (
     FROM,
     HISTORY,
     JUMP,
-    JUMPS,
     LAST_PERIOD,
     LIMIT,
     NO_PERIOD,
@@ -456,5 +455,4 @@ def _note_jump(level: int, jump: int, period: int, at: int, state: Int, levels: 
         levels[level, TRANSIENT] = at + 1 - state[BEGIN, level]
     levels[level, SEEN] = 0
     levels[level, SKIPPED] += jump * period
-    levels[level, JUMPS] += 1
     levels[level, LAST_PERIOD] = period

@@ -20,8 +20,7 @@ def study_figures(
     path = folder / "figures.yaml"
     if not path.is_file():
         raise AccelsimError(f"no {path}: a study's folder holds figures.yaml")
-    value, source = spec.read_file(path)
-    asked: FiguresSpec = spec.validate(value, source, "figures").spec
+    asked: FiguresSpec = spec.load(str(path), "figures").spec
     files = list(dict.fromkeys(plot.rows for plot in asked.plots))
     tables: dict[str, list[dict[str, Any]]] = {}
     for number, name in enumerate(files):

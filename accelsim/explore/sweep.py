@@ -19,9 +19,8 @@ Row = dict[str, Any]
 
 def load(path: str) -> spec.Document[SweepSpec]:
     """A sweep file. Raises AccelsimError with all faults."""
-    value, source = spec.read_file(spec.find(path, "sweep"))
-    document: spec.Document[SweepSpec] = spec.validate(value, source, "sweep")
-    sweep = document.spec
+    document: spec.Document[SweepSpec] = spec.load(path, "sweep")
+    sweep, source = document.spec, document.source
     before: list[CaseSpec] = []
     if sweep.base is not None:
         base = load(str(Path(source.name).parent / sweep.base)).spec

@@ -17,12 +17,12 @@ def settle_lags(nest: Nest, tasks: list[DraftTask], edges: list[DraftEdge]) -> l
     order = {task.name: i for i, task in enumerate(tasks)}
     by_name = {task.name: task for task in tasks}
     for task in tasks:
-        if task.kind != "load" or task.name.startswith("refill"):
-            continue
         waits = [edge for edge in edges if edge.consumer == task.name]
+        if task.kind != "load" or not waits:
+            continue
         others = {by_name[edge.producer].lag for edge in waits}
         later = sorted({0} | {max(0, lag + by) for lag in others for by in (-1, 0, 1)})
-        early = min(others, default=0) - nest.placement(task.tensor).ahead
+        early = min(others) - nest.placement(task.tensor).ahead
         for lag in (max(0, early), *later):
             moved = dataclasses.replace(task, lag=lag)
             by_name[task.name] = moved

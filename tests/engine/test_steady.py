@@ -93,6 +93,12 @@ def test_shipped_mappings(name: str, settings: tuple[str, ...]) -> None:
         both(run.program)
 
 
+def test_the_shipped_matrix_product() -> None:
+    for timing in ("ideal", "systolic"):
+        settings = (f"arch.units.array_2d.timing={timing}",)
+        both(verbs.simulate("fusemax__gemm", "gemm", settings=settings).program)
+
+
 def chain(
     trips: tuple[int, ...],
     tasks: list[Task],

@@ -165,6 +165,12 @@ def test_order_in_the_binding_matters() -> None:
         cycles("fusemax__attention_1pass", *(f"{at}.{e}.stage=0" for e in names))
 
 
+def test_another_legal_binding_order_takes_another_time() -> None:
+    """AV in the tile of A, not one behind: the 2D array holds the next scores up."""
+    late = cycles(FLAT, "mapping.phases.attention.einsums.AV.stage={P1: 2}")
+    assert late > 1.2 * cycles(FLAT)
+
+
 @pytest.mark.parametrize("mapping", ["flat__attention_3pass_unfused", "flat__attention_1pass"])
 def test_bandwidth_and_buffer_move_the_answer(mapping: str) -> None:
     slow = cycles(mapping, "arch.levels.dram.bandwidth=8 GiB/s")
