@@ -13,7 +13,7 @@ import numpy as np
 from accelsim.engine import steady
 from accelsim.engine.kernel import N_CAUSES, SERIAL
 from accelsim.engine.merge import merge
-from accelsim.engine.pack import NEVER, OCCUPANCY, Int, pack
+from accelsim.engine.pack import NEVER, Int, pack
 from accelsim.engine.skipping import Skipping
 from accelsim.engine.workspace import Workspace
 from accelsim.errors import AccelsimError
@@ -69,14 +69,13 @@ def batch(program: Program, occupancies: Any, trips: Any = None) -> Batch:
         busy=np.zeros((len(rows), servers), np.int64),
         waits=np.zeros((len(rows), servers, N_CAUSES), np.int64),
     )
-    arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
     advance: Any = steady._advance
-    everything: list[Any] = [*arrays, *work.arrays, *skip.arrays, packed.deepest, True]
+    everything: list[Any] = [*packed.arrays, *work.arrays, *skip.arrays, packed.deepest, True]
     for n, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        packed.tasks[:, OCCUPANCY] = row
+        packed.tasks.occupancy[:] = row
         packed.upper[:, -1] = length
         packed.upper[open_ended, 0] = length[open_ended]
-        packed.tokens[:] = NEVER
+        packed.tokens.tag[:] = NEVER
         stamps[:] = -1
         levels[:, SERIAL] = skip.levels[:, SERIAL]  # runs on: marks of the row before are not ours
         skip.levels[:] = levels

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import ENDED, EPOCH, RECORDED, TILES, next_tile, run_epoch
-from accelsim.engine.pack import LAG, Int, pack
+from accelsim.engine.pack import Int, Rows, pack
 from accelsim.engine.workspace import Workspace, run_phases
 from accelsim.program import Phase, Program
 from accelsim.results import Execution, PhaseExecution
@@ -40,9 +40,8 @@ def _run_phase(
 ) -> PhaseExecution:
     packed = pack(phase, sparse=True)
     work = Workspace.make(program, phase, packed, begin, record)
-    arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
     nothing = (NOTHING, NOTHING_3, NOTHING, NOTHING_2, NOTHING_2)
-    everything: list[Any] = [*arrays, *work.arrays, *nothing, SLICE]
+    everything: list[Any] = [*packed.arrays, *work.arrays, *nothing, SLICE]
     while not _advance(*everything):
         report(work.share(phase))
     report(1.0)
@@ -51,10 +50,11 @@ def _run_phase(
 
 @compiled_code
 def _advance(
-    tasks: Int,
-    reads: Int,
-    writes: Int,
-    tokens: Int,
+    tasks: Rows,
+    reads: Rows,
+    writes: Rows,
+    strides: Rows,
+    tokens: Rows,
     lower: Int,
     upper: Int,
     tiles: Int,
@@ -76,7 +76,7 @@ def _advance(
     """
     deepest = 0
     for t in range(tasks.shape[0]):
-        deepest = max(deepest, tasks[t, LAG])
+        deepest = max(deepest, tasks[t].lag)
     epoch = clock[EPOCH]
     made = clock[TILES]
     ended = clock[ENDED]
@@ -91,7 +91,7 @@ def _advance(
             else:
                 made += 1
         recorded = run_epoch(
-            tasks, reads, writes, tokens, tiles, free, totals, kept, epoch, made, recorded,
+            tasks, reads, writes, strides, tokens, tiles, free, totals, kept, epoch, made, recorded,
             0, stamps, clock, undo, undone, marks, levels,
         )  # fmt: skip
         epoch += 1

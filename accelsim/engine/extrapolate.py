@@ -32,7 +32,7 @@ from accelsim.engine.kernel import (
     fires,
     remember,
 )
-from accelsim.engine.pack import NEVER, Int
+from accelsim.engine.pack import NEVER, Int, Rows
 
 PERIODS = 4
 """Longest period looked for, in iterations."""
@@ -104,7 +104,7 @@ def settled(
     level: int,
     edges: Int,
     inner: Int,
-    tokens: Int,
+    tokens: Rows,
     stamps: Int,
     state: Int,
     free: Int,
@@ -128,9 +128,9 @@ def settled(
             for q in range(stride):
                 place = base + coordinate * stride + q
                 if (
-                    tokens[place, 1] == count
+                    tokens[place].tag == count
                     and stamps[place] < levels[level, RUN]
-                    and tokens[place, 0] > free[edges[k, E_SERVER]]
+                    and tokens[place].value > free[edges[k, E_SERVER]]
                 ):
                     return False
     return True
@@ -212,16 +212,16 @@ def count_components(level: int, edges: Int, inner: Int) -> int:
 
 
 @njit(inline="always")
-def token_at(i: int, places: Int, tokens: Int, stamps: Int) -> int:
+def token_at(i: int, places: Int, tokens: Rows, stamps: Int) -> int:
     """The token of a component, NEVER if there is none."""
     place = places[i, 0]
-    there = tokens[place, 1] == places[i, 1] and stamps[place] >= places[i, 3]
-    return tokens[place, 0] if there else NEVER
+    there = tokens[place].tag == places[i, 1] and stamps[place] >= places[i, 3]
+    return tokens[place].value if there else NEVER
 
 
 @compiled_code
 def snapshot(
-    row: Int, n: int, places: Int, tokens: Int, stamps: Int, free: Int, used: Int, totals: Int
+    row: Int, n: int, places: Int, tokens: Rows, stamps: Int, free: Int, used: Int, totals: Int
 ) -> None:
     """Write tokens, free times of the servers used, and totals into a row of the history."""
     for i in range(n):
@@ -295,7 +295,7 @@ def excess(
     n: int,
     jump: int,
     places: Int,
-    tokens: Int,
+    tokens: Rows,
     stamps: Int,
     free: Int,
     used: Int,
@@ -352,10 +352,10 @@ def fill(
     period: int,
     periods: int,
     shift: int,
-    tasks: Int,
+    tasks: Rows,
     edges: Int,
     inner: Int,
-    tokens: Int,
+    tokens: Rows,
     stamps: Int,
     tiles: Int,
     state: Int,
@@ -393,20 +393,20 @@ def fill(
             ):
                 top -= 1
             place = base + top * stride + q
-            if tokens[place, 1] != count or stamps[place] < run:
+            if tokens[place].tag != count or stamps[place] < run:
                 continue
             for source in range(top - period + 1, top + 1):
                 place = base + source * stride + q
-                value = tokens[place, 0]
+                value = tokens[place].value
                 grows = shift
                 if shift == NEVER:
-                    grows = value - tokens[place - period * stride, 0]
+                    grows = value - tokens[place - period * stride].value
                 for times in range(1, periods + 1):
                     target = place + times * period * stride
                     if clock[PROBES] > 0:
                         remember(tokens, stamps, target, undo, undone, marks, levels)
-                    tokens[target, 0] = value + times * grows
-                    tokens[target, 1] = count
+                    tokens[target].value = value + times * grows
+                    tokens[target].tag = count
                     stamps[target] = stamps[place]
 
 
@@ -416,7 +416,7 @@ def to_come(
     q: int,
     level: int,
     coordinate: int,
-    tasks: Int,
+    tasks: Rows,
     edges: Int,
     inner: Int,
     tiles: Int,
@@ -433,6 +433,6 @@ def to_come(
         for loop in range(level + 1, depth):
             if edges[k, E_MATCHED] >> loop & 1:
                 there += tiles[row, depth + 1 + loop] * inner[k, loop]
-        if there == q and fires(t, tasks, tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]):
+        if there == q and fires(tasks[t], tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]):
             return True
     return False

@@ -12,34 +12,13 @@ kept [N, 3+L]: task, start, end, coordinates of recorded instances.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from numba import njit
 
 from accelsim.engine.jit import compiled_code
-from accelsim.engine.pack import (
-    BASE,
-    CAUSE,
-    EDGE_COLUMNS,
-    FIRST,
-    GUARDED,
-    IN_FROM,
-    IN_TO,
-    LAG,
-    LAST,
-    LOOP,
-    MASK,
-    MATCHED,
-    NOT_FIRST,
-    NOT_LAST,
-    OCCUPANCY,
-    ONLY,
-    OUT_FROM,
-    OUT_TO,
-    RESET,
-    SERVER,
-    SHIFT,
-    SIZE,
-    Int,
-)
+from accelsim.engine.pack import Int, Rows
 
 # Rows of `state`.
 COORDINATE, BEGIN, END, COUNT = range(4)
@@ -95,16 +74,21 @@ def next_tile(lower: Int, upper: Int, tiles: Int, state: Int, made: int) -> int:
 
 
 @njit(inline="always")
-def fires(t: int, tasks: Int, at_first: int, at_last: int) -> bool:
+def fires(task: Any, at_first: int, at_last: int) -> bool:
     """Whether the guard of a task holds at a tile with these bits (one per loop)."""
-    first, last = tasks[t, FIRST], tasks[t, LAST]
-    other, end = tasks[t, NOT_FIRST], tasks[t, NOT_LAST]
+    other, end = task.not_first, task.not_last
     return (
-        (at_first & first) == first
-        and (at_last & last) == last
+        (at_first & task.first) == task.first
+        and (at_last & task.last) == task.last
         and not (other != 0 and (at_first & other) == other)
         and not (end != 0 and (at_last & end) == end)
     )
+
+
+@njit(inline="always")
+def at(index: int) -> Any:
+    """An index that is never negative: nothing to wrap around (a quarter of the time)."""
+    return np.uint64(index)
 
 
 # Columns of `levels` (extrapolate.py) that taking a probe back needs.
@@ -113,26 +97,27 @@ PROBING, SERIAL = 7, 13
 
 @compiled_code
 def remember(
-    tokens: Int, stamps: Int, place: int, undo: Int, undone: Int, marks: Int, levels: Int
+    tokens: Rows, stamps: Int, place: int, undo: Int, undone: Int, marks: Int, levels: Int
 ) -> None:
     """Note a token before its first change in each active probe."""
     for level in range(levels.shape[0]):
         if levels[level, PROBING] and marks[level, place] != levels[level, SERIAL]:
             marks[level, place] = levels[level, SERIAL]
-            at = undone[level]
-            undo[level, at, 0] = place
-            undo[level, at, 1] = tokens[place, 0]
-            undo[level, at, 2] = tokens[place, 1]
-            undo[level, at, 3] = stamps[place]
-            undone[level] = at + 1
+            free = undone[level]
+            undo[level, free, 0] = place
+            undo[level, free, 1] = tokens[place].value
+            undo[level, free, 2] = tokens[place].tag
+            undo[level, free, 3] = stamps[place]
+            undone[level] = free + 1
 
 
 @njit(inline="always")
 def run_epoch(
-    tasks: Int,
-    reads: Int,
-    writes: Int,
-    tokens: Int,
+    tasks: Rows,
+    reads: Rows,
+    writes: Rows,
+    strides: Rows,
+    tokens: Rows,
     tiles: Int,
     free: Int,
     totals: Int,
@@ -157,54 +142,59 @@ def run_epoch(
     depth = (tiles.shape[1] - 3) // 3
     ring = tiles.shape[0] - 1
     for t in range(n_tasks):
-        index = epoch - tasks[t, LAG]
+        task = tasks[at(t)]
+        index = epoch - task.lag
         if index < 0 or index >= made:
             continue
-        row = index & ring
-        at_first, at_last = tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]
-        if tasks[t, GUARDED] and not fires(t, tasks, at_first, at_last):
+        row = at(index & ring)
+        at_first, at_last = tiles[row, at(3 * depth + 1)], tiles[row, at(3 * depth + 2)]
+        if task.guarded and not fires(task, at_first, at_last):
             continue
-        server = tasks[t, SERVER]
+        server = at(task.server)
         was_free = free[server]
         start = was_free
         cause = -1
-        for k in range(tasks[t, IN_FROM], tasks[t, IN_TO]):
-            if at_first & reads[k, ONLY] != reads[k, ONLY]:
+        for k in range(task.in_from, task.in_to):
+            read = reads[at(k)]
+            if at_first & read.only != read.only:
                 continue
-            if reads[k, RESET] and tiles[row, 2 * depth + 1 + reads[k, LOOP]] < reads[k, RESET]:
+            if read.reset and tiles[row, at(2 * depth + 1 + read.loop)] < read.reset:
                 continue
-            count = tiles[row, reads[k, LOOP]] - reads[k, SHIFT]
-            place = reads[k, BASE] + (count & reads[k, MASK]) * reads[k, SIZE]
-            for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * reads[k, MATCHED], 2):
-                place += tiles[row, reads[k, m]] * reads[k, m + 1]
-            if tokens[place, 1] == count:
-                value = tokens[place, 0]
+            count = tiles[row, at(read.loop)] - read.shift
+            place = read.base + (count & read.mask) * read.size
+            for m in range(read.strides_from, read.strides_to):
+                place += tiles[row, at(strides[at(m)].column)] * strides[at(m)].stride
+            token = tokens[at(place)]
+            if token.tag == count:
+                value = token.value
                 if value > start:
                     start = value
-                    cause = reads[k, CAUSE]
-                elif track and value == start and cause >= 0 and reads[k, CAUSE] != cause:
+                    cause = read.cause
+                elif track and value == start and cause >= 0 and read.cause != cause:
                     totals[n_tasks + n_waits + 1] += 1
-        end = start + tasks[t, OCCUPANCY]
+        end = start + task.occupancy
         free[server] = end
-        totals[t] += 1
+        totals[at(t)] += 1
         if cause >= 0:
-            totals[n_tasks + N_CAUSES * server + cause] += start - was_free
+            totals[at(n_tasks + N_CAUSES * task.server + cause)] += start - was_free
         if track:
             totals[n_tasks + n_waits] += start
             clock[WORK] += 1
-        for k in range(tasks[t, OUT_FROM], tasks[t, OUT_TO]):
-            if at_last & writes[k, ONLY] != writes[k, ONLY]:
+        for k in range(task.out_from, task.out_to):
+            write = writes[at(k)]
+            if at_last & write.only != write.only:
                 continue
-            count = tiles[row, writes[k, LOOP]]
-            place = writes[k, BASE] + (count & writes[k, MASK]) * writes[k, SIZE]
-            for m in range(EDGE_COLUMNS, EDGE_COLUMNS + 2 * writes[k, MATCHED], 2):
-                place += tiles[row, writes[k, m]] * writes[k, m + 1]
+            count = tiles[row, at(write.loop)]
+            place = write.base + (count & write.mask) * write.size
+            for m in range(write.strides_from, write.strides_to):
+                place += tiles[row, at(strides[at(m)].column)] * strides[at(m)].stride
             if track:
                 if clock[PROBES] > 0:
                     remember(tokens, stamps, place, undo, undone, marks, levels)
                 stamps[place] = index
-            tokens[place, 0] = end + writes[k, SHIFT]
-            tokens[place, 1] = count
+            token = tokens[at(place)]
+            token.value = end + write.shift
+            token.tag = count
         if recorded < kept.shape[0]:
             kept[recorded, 0] = t
             kept[recorded, 1] = start

@@ -1,4 +1,4 @@
-"""A phase as flat int64 arrays, one row per task and per edge, for the compiled engines.
+"""A phase as arrays of records, one per task and per end of an edge, for the compiled engines.
 
 Tokens: each edge has a ring of `mask + 1` counts of its loop, each with one place per combination
 of coordinates in its matched loops. A place holds the end of the latest producer instance plus the
@@ -8,7 +8,10 @@ no producer. Counts run on and nothing is ever cleared.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,37 +21,52 @@ from accelsim.program import CAUSES, ROOT, Affine, Edge, Phase
 Int = npt.NDArray[np.int64]
 NEVER = -(1 << 62)
 
-# Columns of a task row.
-SERVER, OCCUPANCY, LAG, GUARDED, FIRST, LAST, NOT_FIRST, NOT_LAST = range(8)
-IN_FROM, IN_TO, OUT_FROM, OUT_TO = range(8, 12)
-TASK_COLUMNS = 12
-# Columns of an edge row; then (column of a coordinate in a tile row, stride) per matched loop.
-BASE, LOOP, SHIFT, MASK, SIZE, CAUSE, RESET, MATCHED, ONLY = range(9)
-EDGE_COLUMNS = 9
-# SHIFT is the distance on the reader's side and the latency on the writer's. ONLY: loops at whose
-# first coordinates (reader), last coordinates (writer) alone the token is looked at.
+Rows = Any
+"""A one-dimensional array of records: rows with named fields, at known places for the compiler."""
+
+
+def _record(fields: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in fields.split()], align=True)
+
+
+TASK = _record(
+    "server occupancy lag guarded first last not_first not_last in_from in_to out_from out_to"
+)
+# An edge, seen from one of its two ends. shift: its distance at the reader, its latency at the
+# writer. only: loops at whose first coordinates (reader), last coordinates (writer) alone the
+# token is looked at. The rows of `strides` from..to are those of its matched loops.
+EDGE = _record("base loop shift mask size cause reset only strides_from strides_to")
+STRIDE = _record("column stride")  # a coordinate's column in a tile row, places between two of it
+TOKEN = _record("value tag")
 
 
 @dataclass(frozen=True)
 class Packed:
     """Arrays of one phase with T tasks, E edges, L loops.
 
-    tasks [T, 12]. reads [E, 8+2L] by consumer, writes by producer. edges: those kept;
-    rings: base, loop, distance, mask, size of each. tokens [places, 2]: value, tag.
+    tasks [T]. reads [E] by consumer, writes [E] by producer. edges: those kept; rings: base, loop,
+    distance, mask, size of each. tokens [places].
     A tile row: counts [0..L-1], 0, coordinates [L+1..2L], steps into the run [2L+1..3L], bits of
     loops at their first and at their last coordinate. lower, upper [L, 2+L]:
     constant, coefficients, and trips of the loop.
     """
 
-    tasks: Int
-    reads: Int
-    writes: Int
+    tasks: Rows
+    reads: Rows
+    writes: Rows
+    strides: Rows
     edges: tuple[Edge, ...]
     rings: list[list[int]]
-    tokens: Int
+    tokens: Rows
     lower: Int
     upper: Int
     deepest: int
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """In the order of every engine's `_advance`."""
+        rows = (self.tasks, self.reads, self.writes, self.strides, self.tokens)
+        return (*rows, self.lower, self.upper)
 
 
 def pack(phase: Phase, *, sparse: bool = False) -> Packed:
@@ -59,66 +77,65 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
     """
     depth = len(phase.loops)
     deepest = max((task.lag for task in phase.tasks), default=0)
-    tasks = np.zeros((len(phase.tasks), TASK_COLUMNS), np.int64)
-    for t, task in enumerate(phase.tasks):
-        guard = task.guard
-        masks = [_bits(x) for x in (guard.first, guard.last, guard.not_first, guard.not_last)]
-        tasks[t, : NOT_LAST + 1] = (task.server, task.occupancy, task.lag, any(masks), *masks)
     # An edge within a server without latency never holds its consumer up: order does.
     kept = [
         edge
         for edge in phase.edges
         if edge.latency or phase.tasks[edge.producer].server != phase.tasks[edge.consumer].server
     ]
-    reads: list[list[int]] = []
-    writes: list[list[int]] = []
+    reads: list[tuple[int, ...]] = []
+    writes: list[tuple[int, ...]] = []
+    strides: list[tuple[int, int]] = []
     rings: list[list[int]] = []
     places = 0
     for edge in kept:
-        row, size = _row(phase, edge, places, deepest, depth)
-        rings.append([places, edge.loop, edge.distance, row[MASK], row[SIZE]])
+        # A producer may be ahead of the reader by as many tiles as stages are deep.
+        ring = 1 << (edge.distance + deepest + 1).bit_length()
+        size = 1
+        begin = len(strides)
+        for loop in sorted(edge.matched, reverse=True):  # coordinates of inner loops lie together
+            strides.append((depth + 1 + loop, size))
+            size *= phase.loops[loop].trips
+        loop = depth if edge.loop == ROOT else edge.loop
+        reset = edge.distance if edge.reset and edge.loop != ROOT else 0
         first, last = _only(phase, edge, depth) if sparse else (0, 0)
-        reads.append([*row[:SHIFT], edge.distance, *row[SHIFT + 1 : ONLY], first, *row[ONLY + 1 :]])
-        writes.append([*row[:SHIFT], edge.latency, *row[SHIFT + 1 : ONLY], last, *row[ONLY + 1 :]])
-        places += size
+        for rows, shift, only in ((reads, edge.distance, first), (writes, edge.latency, last)):
+            cause = CAUSES.index(edge.cause)
+            row = (places, loop, shift, ring - 1, size, cause, reset, only, begin, len(strides))
+            rows.append(row)
+        rings.append([places, edge.loop, edge.distance, ring - 1, size])
+        places += ring * size
     by_consumer = sorted(range(len(kept)), key=lambda i: (kept[i].consumer, i))
     by_producer = sorted(range(len(kept)), key=lambda i: (kept[i].producer, i))
-    for columns, ends in (
-        ((IN_FROM, IN_TO), [kept[i].consumer for i in by_consumer]),
-        ((OUT_FROM, OUT_TO), [kept[i].producer for i in by_producer]),
-    ):
-        tasks[:, columns[0]] = np.searchsorted(ends, range(len(phase.tasks)), "left")
-        tasks[:, columns[1]] = np.searchsorted(ends, range(len(phase.tasks)), "right")
-    tokens = np.full((max(1, places), 2), NEVER, np.int64)
-    width = EDGE_COLUMNS + 2 * depth
+    consumers = [kept[i].consumer for i in by_consumer]
+    producers = [kept[i].producer for i in by_producer]
+    tasks: list[tuple[int, ...]] = []
+    for number, task in enumerate(phase.tasks):
+        guard = task.guard
+        masks = [_bits(x) for x in (guard.first, guard.last, guard.not_first, guard.not_last)]
+        ends = (*_span(consumers, number), *_span(producers, number))
+        tasks.append((task.server, task.occupancy, task.lag, any(masks), *masks, *ends))
     return Packed(
-        tasks=tasks,
-        reads=np.array([reads[i] for i in by_consumer], np.int64).reshape(-1, width),
-        writes=np.array([writes[i] for i in by_producer], np.int64).reshape(-1, width),
+        tasks=_rows(TASK, tasks),
+        reads=_rows(EDGE, [reads[i] for i in by_consumer]),
+        writes=_rows(EDGE, [writes[i] for i in by_producer]),
+        strides=_rows(STRIDE, strides),
         edges=tuple(kept),
         rings=rings,
-        tokens=tokens,
+        tokens=np.full(max(1, places), NEVER, TOKEN).view(np.recarray),
         lower=np.array([_affine(x.lower, 0, x.trips, depth) for x in phase.loops], np.int64),
         upper=np.array([_affine(x.upper, x.trips, x.trips, depth) for x in phase.loops], np.int64),
         deepest=deepest,
     )
 
 
-def _row(phase: Phase, edge: Edge, base: int, deepest: int, depth: int) -> tuple[list[int], int]:
-    """An edge row with SHIFT left open, and how many places its ring takes.
+def _span(ends: list[int], task: int) -> tuple[int, int]:
+    """Where the rows of a task begin and end among edges sorted by task."""
+    return bisect_left(ends, task), bisect_right(ends, task)
 
-    A producer may be ahead of the reader by as many tiles as stages are deep.
-    """
-    ring = 1 << (edge.distance + deepest + 1).bit_length()
-    size = 1
-    pairs: list[int] = []
-    for loop in sorted(edge.matched, reverse=True):  # coordinates of inner loops lie together
-        pairs += [depth + 1 + loop, size]
-        size *= phase.loops[loop].trips
-    loop = depth if edge.loop == ROOT else edge.loop
-    reset = edge.distance if edge.reset and edge.loop != ROOT else 0
-    row = [base, loop, 0, ring - 1, size, CAUSES.index(edge.cause), reset, len(edge.matched), 0]
-    return [*row, *pairs, *[0] * (2 * depth - len(pairs))], ring * size
+
+def _rows(record: np.dtype[np.void], rows: Sequence[tuple[int, ...]]) -> Rows:
+    return np.array(rows, record).reshape(-1).view(np.recarray)
 
 
 def _only(phase: Phase, edge: Edge, depth: int) -> tuple[int, int]:

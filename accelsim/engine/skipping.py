@@ -27,7 +27,7 @@ from accelsim.engine.extrapolate import (
     count_components,
 )
 from accelsim.engine.kernel import CLOCK, WORK
-from accelsim.engine.pack import SERVER, Int, Packed
+from accelsim.engine.pack import Int, Packed
 from accelsim.engine.workspace import Workspace
 from accelsim.program import Phase
 from accelsim.results import Extrapolation, LoopExtrapolation
@@ -54,7 +54,7 @@ class Skipping:
     def make(phase: Phase, packed: Packed, work: Workspace) -> Skipping:
         depth = len(phase.loops)
         edges, inner = _edge_rows(phase, packed)
-        used = np.unique(packed.tasks[:, SERVER])
+        used = np.unique(packed.tasks.server)
         slot_of = np.zeros(len(work.free), np.int64)
         slot_of[used] = np.arange(len(used))
         levels = np.zeros((depth, LEVEL_COLUMNS), np.int64)

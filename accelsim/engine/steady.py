@@ -67,7 +67,7 @@ from accelsim.engine.kernel import (
 )
 from accelsim.engine.kernel import END as STOP
 from accelsim.engine.merge import merge
-from accelsim.engine.pack import NEVER, Int, pack
+from accelsim.engine.pack import NEVER, Int, Rows, pack
 from accelsim.engine.skipping import WORTH_IT, Skipping
 from accelsim.engine.workspace import Workspace, run_phases
 from accelsim.program import Phase, Program
@@ -102,9 +102,9 @@ def _run_phase(
     packed = pack(phase)
     work = Workspace.make(program, phase, packed, begin, record)
     skip = Skipping.make(phase, packed, work)
-    arrays = (packed.tasks, packed.reads, packed.writes, packed.tokens, packed.lower, packed.upper)
     hold = record is not None
-    everything: list[Any] = [*arrays, *work.arrays, *skip.arrays, packed.deepest, hold, SLICE]
+    arrays = (*packed.arrays, *work.arrays, *skip.arrays)
+    everything: list[Any] = [*arrays, packed.deepest, hold, SLICE]
     while not _advance(*everything):
         report(work.share(phase))
     report(1.0)
@@ -114,10 +114,11 @@ def _run_phase(
 
 @compiled_code
 def _advance(
-    tasks: Int,
-    reads: Int,
-    writes: Int,
-    tokens: Int,
+    tasks: Rows,
+    reads: Rows,
+    writes: Rows,
+    strides: Rows,
+    tokens: Rows,
     lower: Int,
     upper: Int,
     tiles: Int,
@@ -170,8 +171,8 @@ def _advance(
         if clock[ENDED] == 1 and clock[EPOCH] >= clock[TILES] + deepest:
             return True
         recorded = run_epoch(
-            tasks, reads, writes, tokens, tiles, free, totals, kept, clock[EPOCH], clock[TILES],
-            clock[RECORDED], 1, stamps, clock, undo, undone, marks, levels,
+            tasks, reads, writes, strides, tokens, tiles, free, totals, kept, clock[EPOCH],
+            clock[TILES], clock[RECORDED], 1, stamps, clock, undo, undone, marks, levels,
         )  # fmt: skip
         clock[RECORDED] = recorded
         clock[EPOCH] += 1
@@ -196,8 +197,8 @@ def _advance(
 @compiled_code
 def _at_end(
     level: int,
-    tasks: Int,
-    tokens: Int,
+    tasks: Rows,
+    tokens: Rows,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -264,8 +265,8 @@ def _at_end(
         levels[level, FAILURES] += 1
         for i in range(undone[level]):
             place = undo[level, i, 0]
-            tokens[place, 0] = undo[level, i, 1]
-            tokens[place, 1] = undo[level, i, 2]
+            tokens[place].value = undo[level, i, 1]
+            tokens[place].tag = undo[level, i, 2]
             stamps[place] = undo[level, i, 3]
         free[:] = saved_free[level]
         tiles[:] = saved_tiles[level]
@@ -381,7 +382,7 @@ def _leap(
     jump: int,
     n: int,
     width: int,
-    tokens: Int,
+    tokens: Rows,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -423,7 +424,7 @@ def _put(
     point: Int,
     slope: Int,
     made: int,
-    tokens: Int,
+    tokens: Rows,
     free: Int,
     stamps: Int,
     undo: Int,
@@ -441,8 +442,8 @@ def _put(
         place = places[i, 0]
         if probes > 0:
             remember(tokens, stamps, place, undo, undone, marks, levels)
-        tokens[place, 0] = point[i] + times * slope[i]
-        tokens[place, 1] = places[i, 1]
+        tokens[place].value = point[i] + times * slope[i]
+        tokens[place].tag = places[i, 1]
         stamps[place] = max(stamps[place], places[i, 3])
     for s in range(used.shape[0]):
         free[used[s]] = point[n + s] + times * slope[n + s]

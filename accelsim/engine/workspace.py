@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from accelsim.engine.kernel import CLOCK, COORDINATE, N_CAUSES, RECORDED
-from accelsim.engine.pack import OCCUPANCY, SERVER, Int, Packed
+from accelsim.engine.pack import Int, Packed
 from accelsim.program import CAUSES, Phase, Program
 from accelsim.results import Execution, Extrapolation, PhaseExecution, Record
 
@@ -92,7 +92,7 @@ class Workspace:
         executed = self.totals[:n].copy()
         end = int(self.free.max())
         busy = np.zeros(servers, np.int64)
-        np.add.at(busy, packed.tasks[:, SERVER], executed * packed.tasks[:, OCCUPANCY])
+        np.add.at(busy, packed.tasks.server, executed * packed.tasks.occupancy)
         return PhaseExecution(
             begin=begin,
             end=end,

@@ -29,7 +29,7 @@ def test_a_change_in_a_neighbour_is_seen(tmp_path: Path) -> None:
         return int(shown.stdout)
 
     before = ticks()
-    end = "end = start + tasks[t, OCCUPANCY]"
+    end = "end = start + task.occupancy"
     assert end in kernel.read_text()
     kernel.write_text(kernel.read_text().replace(end, f"{end} + 1"))
     assert ticks() > before
