@@ -351,7 +351,7 @@ def _at_end(
                 each[i] = now[n_state + i] - past[n_state + i]
                 grows[i] = each[i] - (past[n_state + i] - older[n_state + i])
             if grows[n_totals - 1] != 0 or jump < _least(period, deepest):
-                continue
+                continue  # other ties: a cause may change, and the probe would fail
             saved_free[level] = free
             saved_tiles[level] = tiles
             saved_state[level] = state

@@ -19,6 +19,8 @@ from tests.shipped import MAPPINGS
 DRAWN = 2000
 DRAWN_LONG = 50_000
 
+Line = tuple[int, int]
+
 
 def assert_same(drawn: Program, full: Execution, skipped: Execution) -> None:
     """Equal ends, counts, busy times and waits, and every instance really executed."""
@@ -258,3 +260,30 @@ def test_the_result_says_what_was_executed() -> None:
     names = ("name", "executed", "skipped", "period", "transient", "failed_probes", "reason")
     assert [tuple(loop) for loop in done["loops"]] == [names] * 3
     assert [loop["period"] for loop in done["loops"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("trips", "a", "b", "c", "d", "busy"),
+    [
+        (8, (12, 192), (10, 194), (12, 201), (14, 193), (5, 1)),
+        (16, (7, 171), (5, 187), (7, 176), (10, 143), (3, 1)),
+    ],
+)
+def test_a_tie_at_either_end_of_a_jump_moves_waits_between_causes(
+    trips: int, a: Line, b: Line, c: Line, d: Line, busy: Line
+) -> None:
+    """Two inputs each: A and B meet where a jump would begin, C and D where it would end.
+
+    Waits add up to the same there as everywhere, but for other causes; only the count of ties
+    tells. An input is a line: ends at slope * iteration + first.
+    """
+    inputs = [a, b, c, d]
+    tasks = [work(server, slope) for server, (slope, _) in enumerate(inputs)]
+    tasks += [work(4, occupancy) for occupancy in busy]
+    edges = [
+        Edge(1, 4, 0, latency=b[1] - b[0], cause="slot"),
+        Edge(0, 4, 0, latency=a[1] - a[0]),
+        Edge(3, 5, 0, latency=d[1] - d[0]),
+        Edge(2, 5, 0, latency=c[1] - c[0], cause="slot"),
+    ]
+    both(chain((trips,), tasks, edges))
