@@ -131,6 +131,34 @@ def _number(text: str) -> Any:
     return text
 
 
+COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d")
+
+
+def _stacked(kind: str, panel: Sequence[Series]) -> list[Series]:
+    """Published points as high as the bars that they belong to, which stand on each other."""
+    if kind != "bars":
+        return list(panel)
+    heights: dict[Any, float] = {}
+    out = []
+    for series in panel:
+        if series.published:
+            points = [(x, y) for x, y in zip(series.x, series.y, strict=True) if y]
+            for x, y in points:
+                heights[x] = heights.get(x, 0.0) + y
+            xs = tuple(x for x, _ in points)
+            series = Series(series.name, xs, tuple(heights[x] for x in xs), True)
+        out.append(series)
+    return out
+
+
+def _short(x: Any) -> str:
+    """1024 as 1K, 1048576 as 1M; anything else as it is."""
+    for factor, letter in ((1 << 20, "M"), (1 << 10, "K")):
+        if isinstance(x, int) and x and x % factor == 0:
+            return f"{x // factor}{letter}"
+    return str(x)
+
+
 def page(title: str, description: str, figures: Sequence[Figure]) -> str:
     """One HTML page with everything in it; it opens without a network."""
     from plotly.graph_objects import Bar, Scatter
@@ -138,40 +166,39 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
     from plotly.offline import get_plotlyjs
     from plotly.subplots import make_subplots
 
-    colours = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d")
     body = []
     for one in figures:
         names = list(one.panels)
         drawn = make_subplots(rows=1, cols=len(names), subplot_titles=names, shared_yaxes=True)
         order = list(dict.fromkeys(s.name for series in one.panels.values() for s in series))
-        legend: set[tuple[str, bool]] = set()
+        legend: set[str] = set()
         for column, name in enumerate(names, start=1):
-            for series in one.panels[name]:
-                colour = colours[order.index(series.name) % len(colours)]
-                key = (series.name, series.published)
-                label = f"{series.name} (published)" if series.published else series.name
+            for series in _stacked(one.kind, one.panels[name]):
+                colour = COLOURS[order.index(series.name) % len(COLOURS)]
+                label = "published" if series.published else series.name
                 common = {
-                    "x": [str(x) for x in series.x] if one.kind == "bars" else series.x,
+                    "x": [_short(x) for x in series.x] if one.kind == "bars" else series.x,
                     "y": series.y,
                     "name": label,
                     "legendgroup": label,
-                    "showlegend": key not in legend,
+                    "showlegend": label not in legend,
                 }
-                legend.add(key)
-                if series.published or one.kind == "lines":
-                    marker = {
-                        "color": colour,
-                        "size": 11 if series.published else 6,
-                        "symbol": "circle-open" if series.published else "circle",
-                    }
-                    mode = "markers" if series.published else "lines+markers"
-                    trace: Any = Scatter(**common, mode=mode, marker=marker)
+                legend.add(label)
+                if series.published:
+                    marker = {"color": "#333", "size": 11, "symbol": "circle-open"}
+                    trace: Any = Scatter(**common, mode="markers", marker=marker)
+                elif one.kind == "lines":
+                    trace = Scatter(**common, mode="lines+markers", marker={"color": colour})
                 else:
                     trace = Bar(**common, marker_color=colour)
                 drawn.add_trace(trace, row=1, col=column)
         for axis in one.log:
             update = drawn.update_xaxes if axis == "x" else drawn.update_yaxes
             update(type="log")
+        ticks = {x for series in one.panels.values() for s in series for x in s.x}
+        if "x" in one.log and all(_short(x)[-1] in "KM" for x in ticks):
+            values = sorted(ticks)
+            drawn.update_xaxes(tickvals=values, ticktext=[_short(x) for x in values])
         drawn.update_xaxes(title_text=one.x_title)
         drawn.update_yaxes(title_text=one.y_title, col=1)
         drawn.update_layout(title=one.title, barmode="stack", template="plotly_white", height=440)
@@ -179,7 +206,7 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f"<title>{html.escape(title)}</title><script>{get_plotlyjs()}</script></head>"
-        "<body style='font-family: sans-serif; max-width: 1400px; margin: auto'>"
+        "<body style='font-family: sans-serif; max-width: 1400px; margin: auto; padding: 1em'>"
         f"<h1>{html.escape(title)}</h1><p>{html.escape(description)}</p>"
         + "".join(body)
         + "</body></html>\n"
