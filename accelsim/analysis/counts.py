@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-import numpy as np
-
 from accelsim.analysis.formulas import Formula, Product, total
+from accelsim.analysis.space import Numbers, count
 from accelsim.cascade.nodes import (
     Access,
     At,
     Call,
     Cascade,
-    Comparison,
     Einsum,
-    Term,
     calls,
     iteration_variables,
     reduced_variables,
 )
-from accelsim.errors import AccelsimError
-
-MAX_GRID = 20_000_000
-"""Points that are looked at one by one when a predicate is counted."""
+from accelsim.cascade.whole import (
+    joined_parts,
+    names,
+    split_coordinate,
+    substitute,
+    variables,
+)
 
 
 def point_operations(einsum: Einsum) -> dict[str, int]:
@@ -105,124 +105,37 @@ def _distinct(
     cascade: Cascade, einsum: Einsum, kept: tuple[str, ...], shapes: Mapping[str, int]
 ) -> int | None:
     """Combinations of the kept variables for which some point satisfies the predicate."""
-    shapes = _settled(cascade, einsum, kept, shapes)
-    over = {v: shape_of(cascade, cascade.rank_of(v), shapes) for v in iteration_variables(einsum)}
-    if any(extent is None for extent in over.values()):
-        return None
-    sizes = {v: extent for v, extent in over.items() if extent is not None}
-    tied = sorted(_tied(einsum))
-    free = prod(extent for v, extent in sizes.items() if v not in tied and v in kept)
-    return free * _count(cascade, einsum, tied, sizes, shapes, kept)
-
-
-def _tied(einsum: Einsum) -> set[str]:
-    """Variables that a predicate compares."""
-    return {
-        term.variable
-        for comparison in einsum.predicate
-        for term in (*comparison.left, *comparison.right)
-        if term.variable is not None
-    }
-
-
-def _settled(
-    cascade: Cascade, einsum: Einsum, kept: tuple[str, ...], shapes: Mapping[str, int]
-) -> Mapping[str, int]:
-    """The shapes, one tile for a cut rank whose parts are compared only as M0*m1 + m0.
-
-    Points are then those of the whole rank, however a mapping cuts it.
-    """
-    out = dict(shapes)
-    over = {cascade.rank_of(v): v for v in iteration_variables(einsum)}
+    over = {v: cascade.rank_of(v) for v in iteration_variables(einsum)}
+    conditions = list(einsum.predicate)
+    chosen = set(kept)
     for root, parts in cascade.partitions:
-        if root not in shapes or len(parts) != 2 or not all(part in over for part in parts):
+        own = [v for part in parts for v, rank in over.items() if rank == part]
+        if len(own) != len(parts):
             continue
-        outer, inner = (over[part] for part in parts)
-        together = (outer in kept) == (inner in kept)
-        if together and all(_as_root(c, outer, inner, parts[1]) for c in einsum.predicate):
-            out |= {parts[0]: 1, parts[1]: shapes[root]}
-    return out
-
-
-def _as_root(comparison: Comparison, outer: str, inner: str, shape: str) -> bool:
-    """Whether every part is compared as coefficient * (shape*outer + inner)."""
-    slopes = {(outer, shape): 0, (inner, None): 0}
-    for sign, terms in ((1, comparison.left), (-1, comparison.right)):
-        for term in terms:
-            key = (term.variable or "", term.shape)
-            if key in slopes:
-                slopes[key] += sign * term.coefficient
-            elif term.variable in {outer, inner} or term.shape == shape:
-                return False
-    return slopes[outer, shape] == slopes[inner, None]
-
-
-def _count(
-    cascade: Cascade,
-    einsum: Einsum,
-    tied: list[str],
-    sizes: Mapping[str, int],
-    shapes: Mapping[str, int],
-    kept: tuple[str, ...],
-) -> int:
-    """Combinations of the tied and kept variables for which the predicate holds.
-
-    One variable, the widest, is counted as an interval for each combination of the others;
-    of one that is not kept it only matters whether there is such a coordinate.
-    """
-    rows = [_linear(cascade, comparison, shapes) for comparison in einsum.predicate]
-    relations = [comparison.relation for comparison in einsum.predicate]
-    dropped = [v for v in tied if v not in kept]
-    inner = max(dropped or tied, key=lambda v: (sizes[v], v))
-    if any(r == "!=" for r in relations):
-        inner = ""
-    others = [v for v in tied if v != inner]
-    grid = prod(sizes[v] for v in others)
-    if grid > MAX_GRID:
-        raise AccelsimError(f"{einsum.name}: its predicate ties {grid:,} points; too many to count")
-    axes = np.meshgrid(*(np.arange(sizes[v], dtype=np.int64) for v in others), indexing="ij")
-    value = dict(zip(others, axes, strict=True))
-    low = np.zeros([sizes[v] for v in others], np.int64)
-    high = np.full([sizes[v] for v in others], sizes[inner] if inner else 1, np.int64)
-    for (constant, slopes), relation in zip(rows, relations, strict=True):
-        rest = constant + sum((s * value[v] for v, s in slopes.items() if v != inner), low * 0)
-        slope = slopes.get(inner, 0)
-        for sense in {"<": (1,), "<=": (1,), ">": (-1,), ">=": (-1,)}.get(relation, (1, -1)):
-            # sense * (rest + slope * inner) <= limit
-            limit = -1 if relation in {"<", ">"} else 0
-            a, c = sense * slope, sense * rest
-            if relation == "!=":
-                high = np.where(c == 0, 0, high)
-            elif a == 0:
-                high = np.where(c <= limit, high, 0)
-            elif a > 0:
-                high = np.minimum(high, (limit - c) // a + 1)
-            else:
-                low = np.maximum(low, -((limit - c) // -a))
-    ways = np.maximum(high - low, 0)
-    gone = tuple(i for i, v in enumerate(others) if v in dropped)
-    if not dropped:
-        return int(ways.sum())
-    return int((ways > 0).any(axis=gone).sum()) if gone else int((ways > 0).sum())
-
-
-def _linear(
-    cascade: Cascade, comparison: Comparison, shapes: Mapping[str, int]
-) -> tuple[int, dict[str, int]]:
-    """left - right as (constant, variable -> coefficient)."""
-    constant = 0
-    slopes: dict[str, int] = {}
-    sides: tuple[tuple[int, tuple[Term, ...]], ...] = ((1, comparison.left), (-1, comparison.right))
-    for sign, terms in sides:
-        for term in terms:
-            factor = sign * term.coefficient
-            if term.shape is not None:
-                factor *= shape_of(cascade, term.shape, shapes) or 0
-            if term.variable is None:
-                constant += factor
-            else:
-                slopes[term.variable] = slopes.get(term.variable, 0) + factor
-    return constant, slopes
+        # Parts that stay together are counted as the rank that they make up.
+        whole = all(v in chosen for v in own) or not any(v in chosen for v in own)
+        joined = [joined_parts(c, own, parts, root.lower()) for c in conditions]
+        if whole and root in shapes and all(set(own).isdisjoint(variables(c)) for c in joined):
+            conditions = joined
+            over = {v: rank for v, rank in over.items() if v not in own} | {root.lower(): root}
+            if own[0] in chosen:
+                chosen = chosen - set(own) | {root.lower()}
+        else:
+            place = split_coordinate(own, parts)
+            conditions = [substitute(c, {root.lower(): place}) for c in conditions]
+    extents = {v: shape_of(cascade, rank, shapes) for v, rank in over.items()}
+    known = {v: extent for v, extent in extents.items() if extent is not None}
+    if len(known) < len(extents):
+        return None
+    named = dict(shapes)
+    for condition in conditions:
+        for name in names(condition):
+            if name not in named:
+                settled = shape_of(cascade, name, shapes)
+                if settled is None:
+                    return None
+                named[name] = settled
+    return count(conditions, known, Numbers(named, {}), sorted(chosen))
 
 
 def operation_counts(

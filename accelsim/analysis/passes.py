@@ -23,13 +23,13 @@ from accelsim.cascade.nodes import (
     Access,
     At,
     Cascade,
-    Comparison,
     Coordinate,
     Einsum,
     End,
     Index,
     reduced_variables,
 )
+from accelsim.cascade.whole import RELATIONS, Apply, Whole, affine
 
 MAX_SHIFT = 2
 """Fibers further away than this are other fibers for good."""
@@ -411,34 +411,30 @@ def _offset_ranks(cascade: Cascade) -> set[str]:
     return out
 
 
-def reach(predicate: tuple[Comparison, ...], reduced: str, kept: str) -> tuple[float, float]:
+def reach(predicate: tuple[Whole, ...], reduced: str, kept: str) -> tuple[float, float]:
     """Bounds of reduced - kept that the predicate gives."""
     low, high = -inf, inf
-    for comparison in predicate:
-        slopes: dict[str, int] = {}
-        constant = 0
-        for sign, side in ((1, comparison.left), (-1, comparison.right)):
-            for term in side:
-                if term.shape is not None:
-                    slopes[term.shape] = 1  # not of the form that gives a window
-                elif term.variable is None:
-                    constant += sign * term.coefficient
-                else:
-                    name = term.variable
-                    slopes[name] = slopes.get(name, 0) + sign * term.coefficient
-        if set(slopes) != {reduced, kept} or slopes[reduced] != -slopes[kept]:
+    for condition in predicate:
+        if not isinstance(condition, Apply) or condition.operator not in RELATIONS.values():
             continue
-        if abs(slopes[reduced]) != 1:
+        left, right = condition.arguments
+        slopes = affine(Apply("sub", (left, right)))
+        if slopes is None or {key for key in slopes if key != ("", ())} != {
+            (reduced, ()),
+            (kept, ()),
+        }:
+            continue  # not of the form that gives a window
+        sign = slopes[reduced, ()]
+        if abs(sign) != 1 or slopes[kept, ()] != -sign:
             continue
-        sign = slopes[reduced]
-        limit = -constant * sign  # sign * (reduced - kept) + constant REL 0
-        relation = comparison.relation
-        upper = (relation in {"<", "<="}) == (sign > 0)
-        strict = 1 if relation in {"<", ">"} else 0
-        if relation == "==":
+        limit = -slopes.get(("", ()), 0) * sign  # sign * (reduced - kept) + constant REL 0
+        relation = condition.operator
+        upper = (relation in {"lt", "le"}) == (sign > 0)
+        strict = 1 if relation in {"lt", "gt"} else 0
+        if relation == "eq":
             low, high = max(low, limit), min(high, limit)
-        elif relation != "!=" and upper:
+        elif relation != "ne" and upper:
             high = min(high, limit - strict)
-        elif relation != "!=":
+        elif relation != "ne":
             low = max(low, limit + strict)
     return low, high

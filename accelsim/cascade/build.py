@@ -12,13 +12,27 @@ from accelsim.cascade.nodes import (
     Access,
     At,
     Cascade,
+    Computed,
     Coordinate,
     Einsum,
     End,
+    Parameter,
+    Table,
     Tensor,
     iteration_variables,
+    wholes,
 )
-from accelsim.cascade.parse import parse_statement
+from accelsim.cascade.parse import EMPTY, FUNCTIONS, parse_definition, parse_statement
+from accelsim.cascade.parse_whole import Definition, Vocabulary
+from accelsim.cascade.whole import (
+    WHOLE_FUNCTIONS,
+    Apply,
+    Lookup,
+    Whole,
+    names,
+    variables,
+    walk,
+)
 from accelsim.errors import Fault, Position, SpecError, nearest
 from accelsim.spec import Document, Source, load_text
 from accelsim.spec.records import CascadeSpec
@@ -35,9 +49,10 @@ def build(document: Document[CascadeSpec]) -> Cascade:
     """The cascade that a file states. Raises SpecError with all faults found."""
     builder = _Builder(document)
     for stage in (
-        (builder.check_ranks, builder.read_tensors, builder.read_einsums),
+        (builder.check_ranks, builder.read_names, builder.read_definitions, builder.read_tensors),
+        (builder.read_einsums,),
         (builder.check_accesses,),
-        (builder.check_order, builder.check_predicates),
+        (builder.check_order, builder.check_wholes),
         (builder.check_recurrences,),
     ):
         for step in stage:
@@ -47,7 +62,9 @@ def build(document: Document[CascadeSpec]) -> Cascade:
     return builder.cascade()
 
 
-def read_statements(text: str, source: Source) -> tuple[list[Einsum], list[Fault]]:
+def read_statements(
+    text: str, source: Source, vocabulary: Vocabulary = EMPTY
+) -> tuple[list[Einsum], list[Fault]]:
     """The Einsums of the block `einsums`, one a line, and the faults of those that are none."""
     einsums: list[Einsum] = []
     faults: list[Fault] = []
@@ -60,7 +77,8 @@ def read_statements(text: str, source: Source) -> tuple[list[Einsum], list[Fault
         def place(column: int, number: int = number, offset: int = offset) -> Position:
             return source.block_position(("einsums",), number, column + offset)
 
-        found = parse_statement(statement.strip(), place, source.line(place(0).line))
+        excerpt = source.line(place(0).line)
+        found = parse_statement(statement.strip(), place, excerpt, vocabulary)
         if isinstance(found, Fault):
             faults.append(found)
         else:
@@ -81,6 +99,7 @@ class _Builder:
         self.einsums: list[Einsum] = []
         self.rank_of: dict[str, str] = {}
         self.iterative: dict[str, str] = {}
+        self.definitions: dict[str, Definition] = {}
 
     def cascade(self) -> Cascade:
         ranks = {rank: None for rank in self.iterative.values()}
@@ -99,6 +118,12 @@ class _Builder:
             iterative=tuple(ranks),
             outputs=tuple(self.spec.outputs),
             einsums=tuple(self.einsums),
+            parameters=tuple(
+                Parameter(name, p.description, p.default)
+                for name, p in self.spec.parameters.items()
+            ),
+            tables=tuple(Table(name, tuple(r)) for name, r in self.spec.tables.items()),
+            family=self.spec.family,
         )
 
     # Declarations -----------------------------------------------------------------------------
@@ -130,6 +155,71 @@ class _Builder:
             else:
                 self.rank_of[variable] = rank
 
+    def read_names(self) -> None:
+        """Parameters and tables: names of their own, ranks that are known."""
+        taken = {
+            **dict.fromkeys(self._indexable(), "rank"),
+            **dict.fromkeys(self.rank_of, "rank variable"),
+        }
+        taken |= dict.fromkeys(self.spec.tensors, "tensor") | dict.fromkeys(
+            WHOLE_FUNCTIONS, "function"
+        )
+        for section, declared in (
+            ("parameters", self.spec.parameters),
+            ("tables", self.spec.tables),
+        ):
+            for name in declared:
+                if name in taken:
+                    message = f"{name} is the name of another {taken[name]}"
+                    self._at((section, name), message, key=True)
+                taken[name] = section[:-1]
+        known = self._indexable()
+        for name, ranks in self.spec.tables.items():
+            if not ranks:
+                self._at(("tables", name), f"{name} has no ranks; make it a parameter", key=True)
+            for index, rank in enumerate(ranks):
+                if rank not in known:
+                    message = f"{name} has unknown rank {rank}"
+                    self._at(("tables", name, index), message, nearest(rank, known))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(
+            frozenset(self.spec.parameters), frozenset(self.spec.tables), self.definitions
+        )
+
+    def read_definitions(self) -> None:
+        for head, body in self.spec.define.items():
+            path = ("define", head)
+
+            def place(column: int, path: tuple[str, ...] = path) -> Position:
+                return self.source.block_position(path, 0, column)
+
+            excerpt = self.source.line(place(0).line)
+            found = parse_definition(head, body.strip(), place, excerpt, self.vocabulary)
+            if isinstance(found, Fault):
+                self.faults.append(found)
+                continue
+            name, definition = found
+            if name in self.definitions or name in {*FUNCTIONS, *WHOLE_FUNCTIONS}:
+                self._at(path, f"{name} is the name of another function", key=True)
+            for argument in definition.arguments:
+                if _VARIABLE.fullmatch(argument) is None or argument in self.spec.parameters:
+                    message = f"{argument}: an argument is a lower-case name of its own"
+                    self._at(path, message, key=True)
+            for variable in variables(definition.body):
+                if variable not in definition.arguments:
+                    help = nearest(variable, definition.arguments)
+                    self._at(path, f"{variable!r} is no argument of {name}", help)
+            self._check_names(definition.body, path)
+            self.definitions[name] = definition
+
+    def _check_names(self, whole: Whole, path: tuple[str, ...]) -> None:
+        known = [*self._indexable(), *self.spec.parameters]
+        for name in names(whole):
+            if name not in known:
+                self._at(path, f"{name} is no rank and no parameter", nearest(name, known))
+
     def _indexable(self) -> list[str]:
         """Ranks that tensors may have: parts, and the roots that are not cut, and roots too."""
         parts = [part for parts in self.spec.partitions.values() for part in parts]
@@ -155,7 +245,7 @@ class _Builder:
                 self._at(("initial", name), message, nearest(name, self.tensors), key=True)
 
     def read_einsums(self) -> None:
-        self.einsums, faults = read_statements(self.spec.einsums, self.source)
+        self.einsums, faults = read_statements(self.spec.einsums, self.source, self.vocabulary)
         self.faults += faults
 
     # Accesses ---------------------------------------------------------------------------------
@@ -227,6 +317,12 @@ class _Builder:
                     if end != rank:
                         message = f"{end} is not the rank that {tensor.name} has there, {rank}"
                         self._in(access, message, self._width(access), (declared,))
+                case Computed(whole=whole):
+                    for variable in variables(whole):
+                        if variable not in self.rank_of:
+                            message = f"unknown rank variable {variable!r} in {tensor.name}"
+                            help = (*nearest(variable, self.rank_of), declared)
+                            self._in(access, message, self._width(access), help)
                 case Coordinate():
                     pass
 
@@ -339,25 +435,38 @@ class _Builder:
                         message = f"{einsum.name} reduces {rank} inside the recurrence along it"
                         self._in(einsum.output, message, len(einsum.name))
 
-    # Predicates -------------------------------------------------------------------------------
+    # Whole-number expressions -------------------------------------------------------------------
 
-    def check_predicates(self) -> None:
-        known_ranks = self._indexable()
+    def check_wholes(self) -> None:
+        """Names, tables and rank variables of predicates, computed indices and values."""
+        known_names = [*self._indexable(), *self.spec.parameters]
         for einsum in self.einsums:
-            variables = iteration_variables(einsum)
-            for comparison in einsum.predicate:
-                terms = (*comparison.left, *comparison.right)
-                for term in terms:
-                    if term.variable is not None and term.variable not in variables:
-                        message = f"{term.variable!r} is no rank variable of {einsum.name}"
-                        self._in_predicate(einsum, term.variable, message, variables)
-                    if term.shape is not None and term.shape not in known_ranks:
-                        message = f"{term.shape} is no rank"
-                        self._in_predicate(einsum, term.shape, message, known_ranks)
-                if not any(term.variable for term in terms):
+            inside = iteration_variables(einsum)
+            for whole in wholes(einsum):
+                predicate = whole in einsum.predicate
+                for variable in variables(whole):
+                    if variable not in inside:
+                        message = f"{variable!r} is no rank variable of {einsum.name}"
+                        self._in_whole(einsum, variable, message, inside, predicate)
+                for name in names(whole):
+                    if name not in known_names:
+                        message = f"{name} is no rank" + (" and no parameter" * (not predicate))
+                        if name in self.tensors:
+                            message = f"{name} is a tensor: give its indices, {name}[...]"
+                        self._in_whole(einsum, name, message, known_names, predicate)
+                for lookup in (w for w in walk(whole) if isinstance(w, Lookup)):
+                    ranks = self.spec.tables[lookup.table]
+                    if len(lookup.indices) != len(ranks):
+                        message = f"table {lookup.table} has {_count(len(ranks), 'rank')}"
+                        message += f" but is read at {_count(len(lookup.indices), 'index')}"
+                        self._in_whole(einsum, lookup.table, message, (), predicate)
+            for condition in einsum.predicate:
+                if not variables(condition):
                     message = "predicate: a comparison without rank variables has no effect"
                     self._in(einsum.output, message, len(einsum.name))
-                elif comparison.left == comparison.right:
+                elif isinstance(condition, Apply) and len(set(condition.arguments)) == 1 < len(
+                    condition.arguments
+                ):
                     message = "predicate: both sides are the same; the comparison has no effect"
                     self._in(einsum.output, message, len(einsum.name))
 
@@ -378,16 +487,21 @@ class _Builder:
         assert place is not None  # the parser gives every access one
         self.faults.append(Fault(message, place, self.source.line(place.line), width, help))
 
-    def _in_predicate(self, einsum: Einsum, word: str, message: str, known: Iterable[str]) -> None:
-        """A fault at a word of the predicate, which stands after the `|` of its line."""
+    def _in_whole(
+        self, einsum: Einsum, word: str, message: str, known: Iterable[str], predicate: bool
+    ) -> None:
+        """A fault at a word of the statement; one of a predicate stands after its `|`."""
         place = einsum.output.position
         assert place is not None  # the parser gives every access one
         line = self.source.line(place.line)
-        found = re.compile(rf"\b{word}\b").search(line, max(0, line.find("|", place.column)))
+        found = re.compile(rf"\b{word}\b").search(
+            line, max(0, line.find("|", place.column)) if predicate else place.column
+        )
         if found is not None:
             place = dataclasses.replace(place, column=found.start() + 1)
         access = dataclasses.replace(einsum.output, position=place)
-        self._in(access, f"predicate: {message}", len(word), nearest(word, known))
+        message = f"predicate: {message}" if predicate else message
+        self._in(access, message, len(word), nearest(word, known))
 
     def _width(self, access: Access) -> int:
         """Length of the access as written: to the `]` that closes it."""

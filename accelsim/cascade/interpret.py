@@ -20,17 +20,18 @@ from accelsim.cascade.nodes import (
     At,
     Call,
     Cascade,
-    Comparison,
+    Computed,
     Coordinate,
     Einsum,
     End,
     Expression,
     Literal,
-    Term,
+    Value,
     iteration_variables,
     reduced_variables,
 )
 from accelsim.cascade.operators import OPERATORS
+from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import AccelsimError, Fault, nearest
 
 Array = npt.NDArray[np.float64]
@@ -50,19 +51,20 @@ _APPLY: dict[str, Any] = {
     "sqrt": np.sqrt,
     "square": np.square,
     "log": np.log,
-}
-_COMPARE: dict[str, Any] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
+    "sin": np.sin,
+    "cos": np.cos,
+    "where": lambda condition, a, b: np.where(condition != 0, a, b),
+    "lt": lambda a, b: np.less(a, b).astype(np.float64),
+    "le": lambda a, b: np.less_equal(a, b).astype(np.float64),
+    "gt": lambda a, b: np.greater(a, b).astype(np.float64),
+    "ge": lambda a, b: np.greater_equal(a, b).astype(np.float64),
+    "eq": lambda a, b: np.equal(a, b).astype(np.float64),
+    "ne": lambda a, b: np.not_equal(a, b).astype(np.float64),
 }
 
 
 @dataclass
-class _Value:
+class _Filled:
     """A tensor while it is being filled: values, and which points are defined."""
 
     values: Array
@@ -74,19 +76,22 @@ def interpret(
     inputs: Mapping[str, npt.ArrayLike],
     shapes: Mapping[str, int] | None = None,
     *,
+    parameters: Mapping[str, int] | None = None,
+    tables: Mapping[str, npt.ArrayLike] | None = None,
     keep_all: bool = False,
 ) -> dict[str, Array]:
     """Values of the outputs (of every tensor with keep_all), float64.
 
     inputs: one array per input tensor, an axis per declared rank; a cut rank may come whole
     (K as [B, H, E, M] for [B, H, E, M1, M0]) when `shapes` or another input tells the size of its
-    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there.
+    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there. parameters:
+    those without a default, and others that differ. tables: whole numbers, an axis per rank.
 
     Raises AccelsimError: an input missing, unknown, of the wrong shape or not finite (a row whose
     logits are all -inf has no softmax; leave points out by a predicate); a point read that is not
-    defined; a NaN.
+    defined; a NaN; a parameter or table that is missing or unknown.
     """
-    run = _Run(cascade, inputs, dict(shapes or {}))
+    run = _Run(cascade, inputs, dict(shapes or {}), parameters or {}, tables or {})
     with np.errstate(all="ignore"):
         run.all()
     names = [t.name for t in cascade.tensors] if keep_all else cascade.outputs
@@ -95,11 +100,18 @@ def interpret(
 
 class _Run:
     def __init__(
-        self, cascade: Cascade, inputs: Mapping[str, npt.ArrayLike], shapes: dict[str, int]
+        self,
+        cascade: Cascade,
+        inputs: Mapping[str, npt.ArrayLike],
+        shapes: dict[str, int],
+        parameters: Mapping[str, int],
+        tables: Mapping[str, npt.ArrayLike],
     ) -> None:
         self.cascade = cascade
         self.shapes = shapes
-        self.tensors: dict[str, _Value] = {}
+        self.numbers = settle_parameters(cascade, parameters)
+        self.tables = check_tables(cascade, tables)
+        self.tensors: dict[str, _Filled] = {}
         self.rank_of = dict(cascade.variables)
         self.recurs = {
             einsum.name: rank
@@ -128,11 +140,17 @@ class _Run:
                     "softmax: leave points out with a predicate instead"
                 )
             self._learn(name, array)
+        for table in self.cascade.tables:
+            for rank, extent in zip(table.ranks, self.tables[table.name].shape, strict=True):
+                if self.shapes.setdefault(rank, extent) != extent:
+                    message = f"table {table.name} has shape {extent} in rank {rank}"
+                    raise AccelsimError(f"{message}; {self.shapes[rank]} before")
         self._complete()
+        self.numbers |= self.shapes
         for name, array in arrays.items():
             ranks = self.cascade.tensor(name).ranks
             values = array.reshape([self.shapes[rank] for rank in ranks])
-            self.tensors[name] = _Value(values, np.ones(values.shape, np.bool_))
+            self.tensors[name] = _Filled(values, np.ones(values.shape, np.bool_))
 
     def _learn(self, name: str, array: Array) -> None:
         """Shapes of the ranks of one input; its axes are its ranks, or its roots uncut."""
@@ -202,7 +220,7 @@ class _Run:
         recurs = self.recurs.get(tensor.name)
         if recurs is not None:
             extents[tensor.ranks.index(recurs)] += 1
-        value = _Value(np.full(extents, np.nan), np.zeros(extents, np.bool_))
+        value = _Filled(np.full(extents, np.nan), np.zeros(extents, np.bool_))
         if recurs is not None:
             axis = tensor.ranks.index(recurs)
             at = [slice(None)] * len(extents)
@@ -294,27 +312,16 @@ class _Run:
     def _predicate(self, einsum: Einsum, grid: _Grid, without: tuple[str, ...] = ()) -> Mask | None:
         """Where all comparisons hold; only of those that do not look at `without`."""
         inside: Mask | None = None
-        for comparison in einsum.predicate:
-            terms = (*comparison.left, *comparison.right)
-            if not any(term.variable in without for term in terms if term.variable):
-                found = self._compare(comparison, grid)
+        for condition in einsum.predicate:
+            if not set(variables(condition)) & set(without):
+                found = np.asarray(self._whole(condition, grid), np.bool_)
+                found = found.reshape(found.shape or (1,) * len(grid.shape))
                 inside = found if inside is None else inside & found
         return inside
 
-    def _compare(self, comparison: Comparison, grid: _Grid) -> Mask:
-        left, right = self._affine(comparison.left, grid), self._affine(comparison.right, grid)
-        return np.asarray(_COMPARE[comparison.relation](left, right), np.bool_)
-
-    def _affine(self, terms: tuple[Term, ...], grid: _Grid) -> Any:
-        total: Any = 0
-        for term in terms:
-            value: Any = term.coefficient
-            if term.shape is not None:
-                value = value * self.shapes[term.shape]
-            if term.variable is not None:
-                value = value * grid.coordinates(term.variable)
-            total = total + value
-        return total
+    def _whole(self, whole: Whole, grid: _Grid) -> Any:
+        at = {variable: grid.coordinates(variable) for variable in variables(whole)}
+        return evaluate(whole, at, self.numbers, self.tables)
 
     def _expression(
         self, einsum: Einsum, expression: Expression, grid: _Grid, inside: Mask | None
@@ -322,6 +329,8 @@ class _Run:
         match expression:
             case Literal(value=value):
                 return np.float64(value)
+            case Value(whole=whole):
+                return np.asarray(self._whole(whole, grid), np.float64)
             case Call(operator=operator, arguments=arguments):
                 values = [self._expression(einsum, a, grid, inside) for a in arguments]
                 return _APPLY[operator](*values)
@@ -338,19 +347,22 @@ class _Run:
             access.indices, tensor.ranks, value.values.shape, strict=True
         ):
             match index:
-                case At(variable=variable, offset=offset):
-                    coordinate = grid.coordinates(variable) + offset
+                case At() | Computed():
+                    if isinstance(index, At):
+                        coordinate = grid.coordinates(index.variable) + index.offset
+                    else:
+                        coordinate = np.asarray(self._whole(index.whole, grid))
                     bad = bad | (coordinate < 0) | (coordinate >= extent)
                     at.append(np.clip(coordinate, 0, extent - 1))
                 case End():
                     at.append(np.int64(self.shapes[rank]))
-                case Coordinate(value=coordinate):
-                    if coordinate >= extent:
+                case Coordinate(value=place):
+                    if place >= extent:
                         raise AccelsimError(
-                            f"{einsum.name} reads {access.tensor} at {rank} = {coordinate}; "
+                            f"{einsum.name} reads {access.tensor} at {rank} = {place}; "
                             f"{rank} has shape {extent}"
                         )
-                    at.append(np.int64(coordinate))
+                    at.append(np.int64(place))
         if not at:
             return value.values
         bad = bad | ~value.defined[tuple(at)]
@@ -387,6 +399,41 @@ class _Run:
             out.defined[tuple(at)] = True
         else:
             out.defined[tuple(at)] = arranged(defined)
+
+
+def settle_parameters(cascade: Cascade, given: Mapping[str, int]) -> dict[str, int]:
+    """Every parameter's value. Raises AccelsimError: one missing or unknown."""
+    known = {parameter.name: parameter.default for parameter in cascade.parameters}
+    for name in given:
+        if name not in known:
+            message = f"{name} is no parameter of {cascade.name}"
+            raise AccelsimError(Fault(message, help=nearest(name, known)))
+    settled = {name: given.get(name, default) for name, default in known.items()}
+    missing = [name for name, value in settled.items() if value is None]
+    if missing:
+        raise AccelsimError(f"{cascade.name}: parameter {', '.join(missing)} is missing")
+    return {name: int(value) for name, value in settled.items() if value is not None}
+
+
+def check_tables(
+    cascade: Cascade, given: Mapping[str, npt.ArrayLike]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Every table as whole numbers. Raises AccelsimError: missing, unknown, of the wrong kind."""
+    known = {table.name: table.ranks for table in cascade.tables}
+    for name in given:
+        if name not in known:
+            message = f"{name} is no table of {cascade.name}"
+            raise AccelsimError(Fault(message, help=nearest(name, known)))
+    out = {}
+    for name, ranks in known.items():
+        if name not in given:
+            raise AccelsimError(f"{cascade.name}: table {name} [{', '.join(ranks)}] is missing")
+        array = np.asarray(given[name])
+        if array.dtype.kind not in "iub" or array.ndim != len(ranks):
+            shown = ", ".join(ranks)
+            raise AccelsimError(f"table {name}: expected whole numbers with axes {shown}")
+        out[name] = array.astype(np.int64)
+    return out
 
 
 class _Grid:

@@ -4,7 +4,7 @@ A cascade is a sequence of Einsums over tensors whose ranks are named. Grammar (
 
     RM[b,h,m1+1,p]     = max(RM[b,h,m1,p], LM[b,h,m1,p])
     LM[b,h,m1,p]       = QK[b,h,m1,m0,p] :: max
-    QK[b,h,m,p]        = Q[b,h,e,p] * K[b,h,e,m] | m <= p
+    QK[b,h,m,p]        = Q[b,h,e,p] * K[b,h*G//H,e,m] | m <= p and (p - m < window or m < sinks)
     AV[b,h,f,p]        = RNV[b,h,f,M1,p] / RD[b,h,M1,p]
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from accelsim.cascade.whole import Whole, variables
 from accelsim.errors import Position
 
 
@@ -38,7 +39,14 @@ class Coordinate:
     value: int
 
 
-Index = At | End | Coordinate
+@dataclass(frozen=True)
+class Computed:
+    """A coordinate computed from rank variables: `h*G//H`, `start(p)+k`, `pages[b,m1]`."""
+
+    whole: Whole
+
+
+Index = At | End | Coordinate | Computed
 
 
 @dataclass(frozen=True)
@@ -65,25 +73,14 @@ class Call:
     arguments: tuple[Expression, ...]
 
 
-Expression = Access | Literal | Call
-
-
 @dataclass(frozen=True)
-class Term:
-    """coefficient * shape-of-rank * variable, where shape and variable may be absent: `2*M0*m1`."""
+class Value:
+    """A whole-number expression as a number: a coordinate, a shape, a parameter."""
 
-    coefficient: int
-    shape: str | None = None
-    variable: str | None = None
+    whole: Whole
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Sum of left terms `relation` sum of right terms; relation is one of < <= > >= == !=."""
-
-    left: tuple[Term, ...]
-    relation: str
-    right: tuple[Term, ...]
+Expression = Access | Literal | Call | Value
 
 
 @dataclass(frozen=True)
@@ -91,13 +88,13 @@ class Einsum:
     """One statement: output = expression, reduced over the ranks that the output lacks.
 
     reduce: name of the reduce operator ("add", "max", "min", "mul"), "add" unless said.
-    predicate: all must hold at a point for it to be in the iteration space.
+    predicate: conditions, all of which must hold at a point for it to be in the iteration space.
     """
 
     output: Access
     expression: Expression
     reduce: str = "add"
-    predicate: tuple[Comparison, ...] = ()
+    predicate: tuple[Whole, ...] = ()
     position: Position | None = field(default=None, compare=False)
 
     @property
@@ -126,6 +123,23 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A named whole number of a method: a window, a stride. default: None when it must be given."""
+
+    name: str
+    description: str
+    default: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Whole numbers that indices and predicates read: groups of heads, kept blocks, pages."""
+
+    name: str
+    ranks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Cascade:
     """A checked cascade (see build.py for what holds).
 
@@ -145,6 +159,9 @@ class Cascade:
     iterative: tuple[str, ...]
     outputs: tuple[str, ...]
     einsums: tuple[Einsum, ...]
+    parameters: tuple[Parameter, ...] = ()
+    tables: tuple[Table, ...] = ()
+    family: str = "other"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -180,8 +197,28 @@ def accesses(expression: Expression) -> Iterator[Access]:
         case Call(arguments=arguments):
             for argument in arguments:
                 yield from accesses(argument)
-        case Literal():
+        case Literal() | Value():
             return
+
+
+def values(expression: Expression) -> Iterator[Value]:
+    """Every coordinate used as a value in an expression, left to right."""
+    if isinstance(expression, Value):
+        yield expression
+    elif isinstance(expression, Call):
+        for argument in expression.arguments:
+            yield from values(argument)
+
+
+def wholes(einsum: Einsum) -> Iterator[Whole]:
+    """Every whole-number expression of an Einsum: predicates, computed indices, values."""
+    yield from einsum.predicate
+    for access in (einsum.output, *einsum.inputs):
+        for index in access.indices:
+            if isinstance(index, Computed):
+                yield index.whole
+    for value in values(einsum.expression):
+        yield value.whole
 
 
 def calls(expression: Expression) -> Iterator[Call]:
@@ -199,6 +236,8 @@ def iteration_variables(einsum: Einsum) -> tuple[str, ...]:
         for index in access.indices:
             if isinstance(index, At):
                 seen.setdefault(index.variable)
+            elif isinstance(index, Computed):
+                seen |= dict.fromkeys(variables(index.whole))
     return tuple(seen)
 
 

@@ -35,6 +35,16 @@ _TABLE = (
     Operator("sqrt", 1, "", None, r"\sqrt{{{}}}"),
     Operator("square", 1, "", None, r"({})^2"),
     Operator("log", 1, "", None, r"\log({})"),
+    Operator("sin", 1, "", None, r"\sin({})"),
+    Operator("cos", 1, "", None, r"\cos({})"),
+    Operator("where", 3, "", None, r"\mathrm{{where}}({}, {}, {})"),
+    Operator("lt", 2, "<", None, "{} < {}"),
+    Operator("le", 2, "<=", None, r"{} \le {}"),
+    Operator("gt", 2, ">", None, "{} > {}"),
+    Operator("ge", 2, ">=", None, r"{} \ge {}"),
+    Operator("eq", 2, "==", None, "{} = {}"),
+    Operator("ne", 2, "!=", None, r"{} \ne {}"),
 )
+"""Comparisons are 1 or 0; where(c, a, b) is a where c is not 0, else b."""
 OPERATORS = {operator.name: operator for operator in _TABLE}
 REDUCTIONS = {"+": "add", "*": "mul", "max": "max", "min": "min"}

@@ -1,299 +1,212 @@
-"""One statement of a cascade, as text, to an Einsum. Knows the grammar, no declarations.
+"""One statement of a cascade, as text, to an Einsum. Knows the grammar, few declarations.
 
-einsum     := access "=" sum [ "::" reduce ] [ "|" comparison ("and" comparison)* ]
+einsum     := access "=" claim [ "::" reduce ] [ "|" condition ]
+claim      := sum [relation sum]                 (1 where it holds, else 0)
 sum        := product (("+" | "-") product)*
 product    := factor (("*" | "/") factor)*
-factor     := NUMBER | "-" factor | "(" sum ")" | FUNCTION "(" sum ("," sum)* ")" | access
+factor     := NUMBER | "-" factor | "(" claim ")" | FUNCTION "(" claim ("," claim)* ")" | access
+            | variable | RANK | parameter | defined function | table entry | "whole" "(" whole ")"
 access     := NAME "[" [ index ("," index)* ] "]"
-index      := variable [("+" | "-") INT] | RANK | INT
+index      := variable [("+" | "-") INT] | RANK | INT | whole
 reduce     := "+" | "*" | "max" | "min"
-comparison := affine ("<" | "<=" | ">" | ">=" | "==" | "!=") affine
-affine     := term (("+" | "-") term)*          term := part ("*" part)*
-part       := INT | RANK | variable             (one shape and one variable at most)
+
+condition, whole: parse_whole.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
 
 from accelsim.cascade.nodes import (
     Access,
     At,
     Call,
-    Comparison,
+    Computed,
     Coordinate,
     Einsum,
     End,
     Expression,
     Index,
     Literal,
-    Term,
+    Value,
 )
 from accelsim.cascade.operators import OPERATORS, REDUCTIONS
+from accelsim.cascade.parse_whole import Definition, Vocabulary, WholeReader
+from accelsim.cascade.scan import StatementError, Token
+from accelsim.cascade.whole import RELATIONS, Apply, Int, Named, Variable, Whole, conjuncts
 from accelsim.errors import Fault, Position, nearest
 
-MAX_LENGTH = 4000
-MAX_DEPTH = 60
 FUNCTIONS = {name: op for name, op in OPERATORS.items() if not op.symbol}
-
-_TOKEN = re.compile(
-    r"(?P<number>\d+\.\d*(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\d+)"
-    r"|(?P<name>[A-Za-z][A-Za-z0-9_]*)"
-    r"|(?P<sign>::|<=|>=|==|!=|[-+*/=,<>|()\[\]])"
-)
-_RELATIONS = ("<=", ">=", "==", "!=", "<", ">")
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    column: int
-
-
-class _StatementError(Exception):
-    def __init__(self, message: str, column: int, width: int, help: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.message, self.column, self.width, self.help = message, column, width, help
+EMPTY = Vocabulary()
+Place = Callable[[int], Position]
+"""0-based column of a text -> its position in a file."""
 
 
 def parse_statement(
-    text: str, place: Callable[[int], Position], excerpt: str = ""
+    text: str, place: Place, excerpt: str = "", vocabulary: Vocabulary = EMPTY
 ) -> Einsum | Fault:
-    """The Einsum that `text` states, or the first fault in it.
-
-    place: 0-based column of the text -> its position in a file. excerpt: the line of that file.
-    """
+    """The Einsum that `text` states, or the first fault in it. excerpt: the line of the file."""
     try:
-        return _Parser(text, place).einsum()
-    except _StatementError as fault:
-        position = place(fault.column)
-        return Fault(fault.message, position, excerpt or text, fault.width, fault.help)
+        return _Parser(text, place, vocabulary).einsum()
+    except StatementError as fault:
+        return _fault(fault, place, excerpt or text)
 
 
-class _Parser:
-    def __init__(self, text: str, place: Callable[[int], Position]) -> None:
-        self.text = text
+def parse_definition(
+    head: str, body: str, place: Place, excerpt: str, vocabulary: Vocabulary
+) -> tuple[str, Definition] | Fault:
+    """`name(argument, ...)` and the expression that it stands for. place: of columns of `body`."""
+    try:
+        reader = WholeReader(head, vocabulary)
+        name = reader.take("name", "a name and its arguments, such as `start(p)`")
+        opening = reader.advance()
+        if opening.text != "(":
+            reader.fail("expected arguments in parentheses after the name", name)
+        arguments = [reader.take("name", "an argument").text]
+        while reader.accept(","):
+            arguments.append(reader.take("name", "an argument").text)
+        reader.close(opening, ")")
+        reader.end("nothing more")
+    except StatementError as fault:
+        return Fault(f"{head}: {fault.message}", place(0), excerpt, 1, fault.help)
+    try:
+        reader = WholeReader(body, vocabulary)
+        found = reader.either()
+        reader.end("an operator or the end of the definition")
+    except StatementError as fault:
+        return _fault(fault, place, excerpt)
+    return name.text, Definition(tuple(arguments), found)
+
+
+def _fault(fault: StatementError, place: Place, excerpt: str) -> Fault:
+    return Fault(fault.message, place(fault.column), excerpt, fault.width, fault.help)
+
+
+class _Parser(WholeReader):
+    def __init__(self, text: str, place: Place, vocabulary: Vocabulary) -> None:
+        super().__init__(text, vocabulary)
         self.place = place
-        self.depth = 0
-        self.next = 0
-        if len(text) > MAX_LENGTH:
-            message = f"a statement of {len(text):,} characters; at most {MAX_LENGTH:,} are read"
-            raise _StatementError(message, 0, 1, ())
-        self.tokens = self._scan()
 
     def einsum(self) -> Einsum:
-        output = self._access(self._take("name", "a tensor to define, such as `Z[m,n] = ...`"))
-        self._sign("=", "`=` after the tensor that is defined")
-        expression = self._sum()
+        output = self._access(self.take("name", "a tensor to define, such as `Z[m,n] = ...`"))
+        self.sign("=", "`=` after the tensor that is defined")
+        expression = self._claim()
         reduce = "add"
-        predicate: list[Comparison] = []
-        if self._try("::"):
-            token = self._peek()
+        predicate: tuple[Whole, ...] = ()
+        if self.accept("::"):
+            token = self.peek()
             if token.text not in REDUCTIONS:
                 known = ", ".join(REDUCTIONS)
-                self._fail(f"expected a reduce operator ({known}) after `::`", token)
+                self.fail(f"expected a reduce operator ({known}) after `::`", token)
             self.next += 1
             reduce = REDUCTIONS[token.text]
-        if self._try("|"):
-            predicate.append(self._comparison())
-            while self._peek().text == "and":
-                self.next += 1
-                predicate.append(self._comparison())
-        token = self._peek()
-        if token.kind != "end":
-            if token.text in {")", "]"}:
-                self._fail(f"`{token.text}` closes nothing", token)
-            self._fail(
-                f"expected an operator or the end of the statement, got {token.text!r}", token
-            )
-        return Einsum(output, expression, reduce, tuple(predicate), self.place(0))
+        if self.accept("|"):
+            predicate = conjuncts(self.condition())
+        self.end("an operator or the end of the statement")
+        return Einsum(output, expression, reduce, predicate, self.place(0))
 
     # Expressions ------------------------------------------------------------------------------
 
+    def _claim(self) -> Expression:
+        left = self._sum()
+        if self.peek().text in RELATIONS:
+            return Call(RELATIONS[self.advance().text], (left, self._sum()))
+        return left
+
     def _sum(self) -> Expression:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            self._fail(f"nested more than {MAX_DEPTH} deep", self._peek())
+        self.deeper()
         left = self._product()
-        while self._peek().text in {"+", "-"}:
-            operator = "add" if self._advance().text == "+" else "sub"
+        while self.peek().text in {"+", "-"}:
+            operator = "add" if self.advance().text == "+" else "sub"
             left = Call(operator, (left, self._product()))
         self.depth -= 1
         return left
 
     def _product(self) -> Expression:
-        left = self._factor()
-        while self._peek().text in {"*", "/"}:
-            operator = "mul" if self._advance().text == "*" else "div"
-            left = Call(operator, (left, self._factor()))
+        left = self._single()
+        while self.peek().text in {"*", "/"}:
+            operator = "mul" if self.advance().text == "*" else "div"
+            left = Call(operator, (left, self._single()))
         return left
 
-    def _factor(self) -> Expression:
-        token = self._advance()
+    def _single(self) -> Expression:
+        token = self.advance()
         if token.text == "-":
             signs = 1
-            while self._peek().text == "-":
-                self.next += 1
+            while self.accept("-"):
                 signs += 1
-            inner = self._factor()
+            inner = self._single()
             return Call("neg", (inner,)) if signs % 2 else inner
         if token.kind == "number":
             return Literal(float(token.text))
         if token.text == "(":
-            inner = self._sum()
-            self._close(token, ")")
+            inner = self._claim()
+            self.close(token, ")")
             return inner
         if token.kind == "name":
-            if self._peek().text == "(":
-                return self._call(token)
-            return self._access(token)
+            if self.peek().text == "(":
+                if token.text in FUNCTIONS:
+                    return self._call(token)
+                if token.text == "whole":
+                    opening = self.advance()
+                    inside = self.either()
+                    self.close(opening, ")")
+                    return Value(inside)
+                if token.text in self.vocabulary.definitions:
+                    return Value(self.defined(token))
+                known = (*FUNCTIONS, "whole", *self.vocabulary.definitions)
+                self.fail(f"unknown function {token.text!r}", token, nearest(token.text, known))
+            if token.text in self.vocabulary.tables:
+                return Value(self.lookup(token))
+            if self.peek().text == "[":
+                return self._access(token)
+            if token.text[0].isupper() or token.text in self.vocabulary.parameters:
+                return Value(Named(token.text))
+            return Value(Variable(token.text))
         expected = "expected a tensor, a function, a number or `(`"
-        self._fail(f"{expected}, got {token.text!r}" if token.text else expected, token)
+        self.fail(f"{expected}, got {token.text!r}" if token.text else expected, token)
 
-    def _call(self, name: _Token) -> Call:
-        operator = FUNCTIONS.get(name.text)
-        if operator is None:
-            help = nearest(name.text, FUNCTIONS)
-            self._fail(f"unknown function {name.text!r}", name, help)
-        opening = self._advance()
-        arguments = [self._sum()]
-        while self._try(","):
-            arguments.append(self._sum())
-        self._close(opening, ")")
+    def _call(self, name: Token) -> Call:
+        operator = FUNCTIONS[name.text]
+        opening = self.advance()
+        arguments = [self._claim()]
+        while self.accept(","):
+            arguments.append(self._claim())
+        self.close(opening, ")")
         if len(arguments) != operator.arity:
             takes = "1 argument" if operator.arity == 1 else f"{operator.arity} arguments"
-            self._fail(f"{name.text} takes {takes}, got {len(arguments)}", name)
+            self.fail(f"{name.text} takes {takes}, got {len(arguments)}", name)
         return Call(operator.name, tuple(arguments))
 
     # Accesses ---------------------------------------------------------------------------------
 
-    def _access(self, name: _Token) -> Access:
-        opening = self._peek()
+    def _access(self, name: Token) -> Access:
+        opening = self.peek()
         if opening.text != "[":
-            self._fail(f"expected `[` and indices after {name.text}", name)
+            self.fail(f"expected `[` and indices after {name.text}", name)
         self.next += 1
         indices: list[Index] = []
-        if self._peek().text != "]":
+        if self.peek().text != "]":
             indices.append(self._index())
-            while self._try(","):
+            while self.accept(","):
                 indices.append(self._index())
-        self._close(opening, "]")
+        self.close(opening, "]")
         return Access(name.text, tuple(indices), self.place(name.column))
 
     def _index(self) -> Index:
-        token = self._advance()
-        if token.kind == "number" and token.text.isdigit():
-            return Coordinate(int(token.text))
-        if token.kind == "name":
-            if token.text[0].isupper():
-                return End(token.text)
-            offset = 0
-            if self._peek().text in {"+", "-"}:
-                sign = 1 if self._advance().text == "+" else -1
-                number = self._take("number", "a whole number after the sign")
-                offset = sign * self._whole(number)
-            return At(token.text, offset)
-        got = f", got {token.text!r}" if token.text else ""
-        self._fail(f"expected an index: a rank variable, a rank or a coordinate{got}", token)
-
-    # Predicates -------------------------------------------------------------------------------
-
-    def _comparison(self) -> Comparison:
-        left = self._affine()
-        token = self._advance()
-        if token.text not in _RELATIONS:
-            self._fail(f"expected a comparison ({', '.join(_RELATIONS)})", token)
-        return Comparison(left, token.text, self._affine())
-
-    def _affine(self) -> tuple[Term, ...]:
-        sign = -1 if self._try("-") else 1
-        terms = [self._term(sign)]
-        while self._peek().text in {"+", "-"}:
-            sign = 1 if self._advance().text == "+" else -1
-            terms.append(self._term(sign))
-        return tuple(terms)
-
-    def _term(self, sign: int) -> Term:
-        coefficient = sign
-        shape: str | None = None
-        variable: str | None = None
-        while True:
-            token = self._advance()
-            if token.kind == "number":
-                coefficient *= self._whole(token)
-            elif token.kind == "name" and token.text[0].isupper() and shape is None:
-                shape = token.text
-            elif token.kind == "name" and token.text[0].islower() and variable is None:
-                variable = token.text
-            else:
-                self._fail("expected a whole number, a rank or a rank variable", token)
-            if not self._try("*"):
-                return Term(coefficient, shape, variable)
-
-    # Tokens -----------------------------------------------------------------------------------
-
-    def _scan(self) -> list[_Token]:
-        tokens = []
-        column = 0
-        while column < len(self.text):
-            if self.text[column].isspace():
-                column += 1
-                continue
-            match = _TOKEN.match(self.text, column)
-            if match is None:
-                end = column + 1
-                while end < len(self.text) and self.text[end] == self.text[column]:
-                    end += 1
-                message = f"unknown operator {self.text[column:end]!r}"
-                raise _StatementError(message, column, end - column, ())
-            tokens.append(_Token(str(match.lastgroup), match.group(), column))
-            column = match.end()
-        tokens.append(_Token("end", "", len(self.text.rstrip())))
-        return tokens
-
-    def _peek(self) -> _Token:
-        return self.tokens[self.next]
-
-    def _advance(self) -> _Token:
-        token = self.tokens[self.next]
-        if token.kind != "end":
-            self.next += 1
-        return token
-
-    def _try(self, text: str) -> bool:
-        if self._peek().text == text:
-            self.next += 1
-            return True
-        return False
-
-    def _take(self, kind: str, expected: str) -> _Token:
-        token = self._advance()
-        if token.kind != kind:
-            self._fail(f"expected {expected}", token)
-        return token
-
-    def _sign(self, text: str, expected: str) -> None:
-        token = self._advance()
-        if token.text != text:
-            self._fail(f"expected {expected}", token)
-
-    def _whole(self, token: _Token) -> int:
-        if not token.text.isdigit() or len(token.text) > 18:
-            self._fail("expected a whole number", token)
-        return int(token.text)
-
-    def _close(self, opening: _Token, closing: str) -> None:
-        token = self._peek()
-        if token.text == closing:
-            self.next += 1
-            return
-        if token.kind == "end":
-            self._fail(f"`{opening.text}` is never closed", opening)
-        self._fail(f"expected `{closing}` or `,`, got {token.text!r}", token)
-
-    def _fail(self, message: str, token: _Token, help: tuple[str, ...] = ()) -> NoReturn:
-        raise _StatementError(message, token.column, max(1, len(token.text)), help)
+        token = self.peek()
+        if token.kind == "end" or token.text in {",", "]"}:
+            got = f", got {token.text!r}" if token.text else ""
+            self.fail(f"expected an index: a rank variable, a rank or a coordinate{got}", token)
+        found = self.whole()
+        match found:
+            case Int(value=value) if value >= 0:
+                return Coordinate(value)
+            case Variable(name=name):
+                return At(name)
+            case Apply("add" | "sub" as sign, (Variable(name=name), Int(value=value))):
+                return At(name, value if sign == "add" else -value)
+            case Named(name=name) if name not in self.vocabulary.parameters:
+                return End(name)
+            case _:
+                return Computed(found)

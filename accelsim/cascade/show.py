@@ -9,29 +9,34 @@ from accelsim.cascade.nodes import (
     At,
     Call,
     Cascade,
-    Comparison,
+    Computed,
     Coordinate,
     Einsum,
     End,
     Expression,
     Index,
     Literal,
-    Term,
+    Value,
     reduced_variables,
 )
 from accelsim.cascade.operators import OPERATORS, REDUCTIONS
+from accelsim.cascade.whole import Named, Variable, Whole, show_whole
 
-_SUM, _PRODUCT, _FACTOR = 1, 2, 3
+_CLAIM, _SUM, _PRODUCT, _FACTOR = 0, 1, 2, 3
 _BINDS = {"add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT}
+_BINDS |= dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), _CLAIM)
 _REDUCE_SYMBOL = {name: symbol for symbol, name in REDUCTIONS.items()}
 _LATEX_REDUCE = {"add": r"\sum", "mul": r"\prod", "max": r"\max", "min": r"\min"}
-_LATEX_RELATION = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}
+_LATEX_WHOLE = {
+    "<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne", " and ": r" \wedge ", " or ": r" \vee ",
+    "not ": r"\neg ", " * ": r" \cdot ", " // ": r" \div ", " % ": r" \bmod ",
+}  # fmt: skip
 
 
 def show(cascade: Cascade) -> str:
     """YAML text of the cascade; building it gives an equal one."""
-    default = {rank.lower() for root in cascade.ranks for rank in (root, *cascade.parts(root))}
-    extra = {v: rank for v, rank in cascade.variables if v not in default}
+    known = {rank.lower() for root in cascade.ranks for rank in (root, *cascade.parts(root))}
+    extra = {v: rank for v, rank in cascade.variables if v not in known}
     initial = {t.name: t.initial for t in cascade.tensors if t.initial is not None}
     lines = [f"cascade: {cascade.name}", f"source: {json.dumps(cascade.source)}"]
     if cascade.description:
@@ -40,6 +45,16 @@ def show(cascade: Cascade) -> str:
     if cascade.partitions:
         cut = ", ".join(f"{root}: [{', '.join(parts)}]" for root, parts in cascade.partitions)
         lines.append(f"partitions: {{{cut}}}")
+    if cascade.family != "other":
+        lines.append(f"family: {json.dumps(cascade.family)}")
+    if cascade.parameters:
+        lines.append("parameters:")
+    for one in cascade.parameters:
+        default = "" if one.default is None else f", default: {one.default}"
+        lines.append(f"  {one.name}: {{description: {json.dumps(one.description)}{default}}}")
+    if cascade.tables:
+        lines.append("tables:")
+        lines += [f"  {t.name}: [{', '.join(t.ranks)}]" for t in cascade.tables]
     if extra:
         lines.append(f"variables: {{{', '.join(f'{v}: {r}' for v, r in extra.items())}}}")
     lines.append("tensors:")
@@ -54,11 +69,11 @@ def show(cascade: Cascade) -> str:
 
 def show_einsum(einsum: Einsum) -> str:
     """One statement, as in a cascade file."""
-    text = f"{_access(einsum.output)} = {_expression(einsum.expression, _SUM)}"
+    text = f"{_access(einsum.output)} = {_expression(einsum.expression, _CLAIM)}"
     if einsum.reduce != "add":
         text += f" :: {_REDUCE_SYMBOL[einsum.reduce]}"
     if einsum.predicate:
-        text += " | " + " and ".join(_comparison(c) for c in einsum.predicate)
+        text += " | " + " and ".join(show_whole(c, 3) for c in einsum.predicate)
     return text
 
 
@@ -80,6 +95,12 @@ def _index(index: Index) -> str:
             return rank
         case Coordinate(value=value):
             return str(value)
+        case Computed(whole=whole):
+            return show_whole(whole, 5)
+
+
+def _value(whole: Whole) -> str:
+    return whole.name if isinstance(whole, Variable | Named) else f"whole({show_whole(whole)})"
 
 
 def _expression(expression: Expression, needed: int) -> str:
@@ -89,34 +110,20 @@ def _expression(expression: Expression, needed: int) -> str:
             return _access(expression)
         case Literal(value=value):
             return _number(value)
+        case Value(whole=whole):
+            return _value(whole)
         case Call(operator="neg", arguments=(inner,)):
             return f"-{_expression(inner, _FACTOR)}"
         case Call(operator=operator, arguments=arguments):
             symbol = OPERATORS[operator].symbol
             if not symbol:
-                return f"{operator}({', '.join(_expression(a, _SUM) for a in arguments)})"
+                return f"{operator}({', '.join(_expression(a, _CLAIM) for a in arguments)})"
             binds = _BINDS[operator]
             left, right = arguments
             # Operators of one level group from the left.
-            text = f"{_expression(left, binds)} {symbol} {_expression(right, binds + 1)}"
+            first = max(binds, _SUM)
+            text = f"{_expression(left, first)} {symbol} {_expression(right, binds + 1)}"
             return f"({text})" if binds < needed else text
-
-
-def _comparison(comparison: Comparison) -> str:
-    return f"{_affine(comparison.left)} {comparison.relation} {_affine(comparison.right)}"
-
-
-def _affine(terms: tuple[Term, ...]) -> str:
-    text = ""
-    for term in terms:
-        parts = [str(abs(term.coefficient))] if abs(term.coefficient) != 1 else []
-        parts += [part for part in (term.shape, term.variable) if part is not None]
-        shown = "*".join(parts) or "1"
-        if not text:
-            text = f"-{shown}" if term.coefficient < 0 else shown
-        else:
-            text += f" - {shown}" if term.coefficient < 0 else f" + {shown}"
-    return text
 
 
 def latex(cascade: Cascade) -> str:
@@ -133,17 +140,18 @@ def latex(cascade: Cascade) -> str:
 def _latex_einsum(einsum: Einsum) -> str:
     reduced = reduced_variables(einsum)
     over = rf"{_LATEX_REDUCE[einsum.reduce]}_{{{', '.join(reduced)}}} " if reduced else ""
-    text = rf"  {_latex_access(einsum.output)} &= {over}{_latex(einsum.expression, _SUM)}"
+    text = rf"  {_latex_access(einsum.output)} &= {over}{_latex(einsum.expression, _CLAIM)}"
     if einsum.predicate:
-        conditions = ", ".join(_latex_comparison(c) for c in einsum.predicate)
+        conditions = ", ".join(_latex_whole(c) for c in einsum.predicate)
         text += rf" \quad \text{{where }} {conditions}"
     return text + r" \\"
 
 
-def _latex_comparison(comparison: Comparison) -> str:
-    relation = _LATEX_RELATION.get(comparison.relation, comparison.relation)
-    sides = (_affine(side).replace("*", r" \cdot ") for side in (comparison.left, comparison.right))
-    return f" {relation} ".join(sides)
+def _latex_whole(whole: Whole) -> str:
+    text = show_whole(whole)
+    for symbol, command in _LATEX_WHOLE.items():
+        text = text.replace(symbol, command)
+    return text
 
 
 def _latex_access(access: Access) -> str:
@@ -158,12 +166,16 @@ def _latex(expression: Expression, needed: int) -> str:
             return _latex_access(expression)
         case Literal(value=value):
             return _number(value).replace("inf", r"\infty")
+        case Value(whole=whole):
+            return _latex_whole(whole)
         case Call(operator=operator, arguments=arguments):
             binds = _BINDS.get(operator, _FACTOR)
             # A fraction's bar and a function's brackets group by themselves.
             loose = operator in {"div"} or not OPERATORS[operator].symbol
             inner = [
-                _latex(argument, _SUM if loose else binds + (position > 0))
+                _latex(
+                    argument, _CLAIM if loose else max(binds, _SUM) + (position > 0 and binds > 0)
+                )
                 for position, argument in enumerate(arguments)
             ]
             text = OPERATORS[operator].latex.format(*inner)

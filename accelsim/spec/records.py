@@ -33,6 +33,13 @@ def _cycles(value: object) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else _shape(value)
 
 
+def _optional_whole(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or (whole and abs(value) <= MAX_SHAPE):  # type: ignore[arg-type]
+        return value
+    raise ValueError(f"expected a whole number, got {shown(value)}")
+
+
 def _size(value: object) -> object:
     """A whole number that 64 bits hold, or a text that the mapping reads."""
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -123,13 +130,27 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+class ParameterSpec(Record):
+    """A whole number that a method is set up with. Without a default, the workload must give it."""
+
+    description: Text
+    default: Annotated[int | None, BeforeValidator(_optional_whole)] = None
+
+
 class CascadeSpec(Record):
-    """A cascade file."""
+    """A cascade file.
+
+    define: NAME(ARGUMENTS) -> expression. tables: whole numbers that indices and predicates read.
+    """
 
     cascade: Name
     source: Text
     description: str = ""
+    family: Text = "other"
     ranks: dict[Rank, str]
+    parameters: dict[Name, ParameterSpec] = Field(default_factory=dict)
+    tables: dict[Name, list[Rank]] = Field(default_factory=dict)
+    define: dict[Text, Text] = Field(default_factory=dict)
     partitions: dict[Rank, list[Rank]] = Field(default_factory=dict)
     variables: dict[Name, Rank] = Field(default_factory=dict)
     tensors: dict[Name, list[Rank]]

@@ -8,23 +8,17 @@ of latest time (s, t) happens at (s, x) if t <= x, at (s, t) within the look-ahe
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
 from accelsim.cascade import Cascade, Einsum
-from accelsim.cascade.nodes import Access, At, Comparison, Coordinate, End, iteration_variables
+from accelsim.cascade.nodes import Access, At, Coordinate, End, iteration_variables
+from accelsim.cascade.whole import Whole, evaluate, names
 
 Time = tuple[int, int] | None
 Coordinates = tuple[int, ...]
 UNIT_EXTENT, EXTENT, LOOK_AHEAD = 17, 6, 4
-
-
-RELATIONS = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-    "==": operator.eq, "!=": operator.ne,
-}  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -149,17 +143,9 @@ class Oracle:
             if all(self._holds(comparison, point) for comparison in einsum.predicate):
                 yield point
 
-    def _holds(self, comparison: Comparison, point: dict[str, int]) -> bool:
-        left, right = (
-            sum(
-                t.coefficient
-                * (self.extent(t.shape) if t.shape else 1)
-                * (point[t.variable] if t.variable else 1)
-                for t in terms
-            )
-            for terms in (comparison.left, comparison.right)
-        )
-        return RELATIONS[comparison.relation](left, right)
+    def _holds(self, condition: Whole, point: dict[str, int]) -> bool:
+        numbers = {name: self.extent(name) for name in names(condition)}
+        return bool(evaluate(condition, point, numbers))
 
     def _point(self, einsum: Einsum, point: dict[str, int]) -> tuple[Time, bool]:
         """When a point happens, and whether it reads the fiber's lineage at a coordinate."""

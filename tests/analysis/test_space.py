@@ -1,0 +1,123 @@
+"""Points under a predicate, counted by pieces, against looking at every point."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.analysis.space import NoPiecesError, Numbers, count, pieces
+from accelsim.cascade.parse_whole import Vocabulary, WholeReader
+from accelsim.cascade.whole import Whole, evaluate, variables
+from accelsim.errors import AccelsimError
+
+VOCABULARY = Vocabulary(frozenset({"w"}), frozenset({"t"}))
+EXTENTS = {"h": 3, "p": 7, "m": 11}
+NUMBERS = Numbers({"w": 4, "M": 11}, {"t": np.array([0, 2, 1, 5, 3, 9, 4, 6, 8, 7, 10])})
+
+
+def condition(text: str) -> Whole:
+    return WholeReader(text, VOCABULARY).condition()
+
+
+@st.composite
+def terms(draw: st.DrawFn, of: str) -> str:
+    """A whole-number expression of one variable, or none."""
+    text = draw(st.sampled_from([of, of, f"{draw(st.integers(2, 3))}*{of}", "w", "M"]))
+    if draw(st.booleans()):
+        text += f" + {draw(st.integers(-6, 9))}".replace("+ -", "- ")
+    kind = draw(st.integers(0, 7))
+    if kind == 0:
+        return f"({text}) // {draw(st.integers(1, 4))}"
+    if kind == 1:
+        return f"({text}) % {draw(st.integers(1, 5))}"
+    if kind == 2:
+        return f"abs({text} - {draw(st.integers(0, 6))})"
+    if kind == 3:
+        function = draw(st.sampled_from(["min", "max"]))
+        return f"{function}({text}, {draw(st.integers(0, 7))})"
+    return text
+
+
+@st.composite
+def conditions(draw: st.DrawFn, depth: int = 2) -> str:
+    if depth and draw(st.booleans()):
+        kind = draw(st.sampled_from(["and", "or", "not"]))
+        first = draw(conditions(depth - 1))
+        if kind == "not":
+            return f"not ({first})"
+        return f"({first}) {kind} ({draw(conditions(depth - 1))})"
+    relation = draw(st.sampled_from(["<", "<=", ">", ">=", "==", "!="]))
+    left = draw(terms(draw(st.sampled_from("pm"))))
+    right = draw(terms(draw(st.sampled_from("hpm"))))
+    return f"{left} {relation} {right}"
+
+
+def looked_at(wholes: list[Whole], kept: tuple[str, ...]) -> int:
+    found = set()
+    for point in product(*(range(n) for n in EXTENTS.values())):
+        at = dict(zip(EXTENTS, point, strict=True))
+        if all(evaluate(w, at, NUMBERS.named, NUMBERS.tables) for w in wholes):
+            found.add(tuple(at[v] for v in kept))
+    return len(found)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(conditions(), min_size=1, max_size=2), st.sets(st.sampled_from("hpm")))
+def test_counts_equal_looking_at_every_point(texts: list[str], kept: set[str]) -> None:
+    wholes = [w for w in map(condition, texts) if variables(w)]
+    chosen = tuple(sorted(kept))
+    assert count(wholes, EXTENTS, NUMBERS, chosen) == looked_at(wholes, chosen)
+    assert count(wholes, EXTENTS, NUMBERS) == looked_at(wholes, tuple(EXTENTS))
+
+
+@settings(max_examples=200, deadline=None)
+@given(conditions())
+def test_pieces_are_disjoint_and_exact(text: str) -> None:
+    whole = condition(text)
+    rows = {"h": np.arange(21) // 7, "p": np.arange(21) % 7}
+    try:
+        found = pieces([whole], "m", 11, rows, NUMBERS)
+    except NoPiecesError:
+        return
+    for row in range(21):
+        covered = [
+            m
+            for piece in found
+            for m in range(int(piece.low[row]), int(piece.high[row]))
+            if m % piece.step == piece.residue[row] % piece.step
+        ]
+        at = {"h": row // 7, "p": row % 7}
+        expected = [
+            m for m in range(11) if evaluate(whole, {**at, "m": m}, NUMBERS.named, NUMBERS.tables)
+        ]
+        assert sorted(covered) == expected, text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("m <= p", (1 << 20) * ((1 << 20) + 1) // 2),
+        ("m <= p and p - m < 4096", (1 << 20) * 4096 - 4096 * 4095 // 2),
+        (
+            "m <= p and (p - m < 4096 or m < 4)",
+            (1 << 20) * 4096 - 4096 * 4095 // 2 + 4 * ((1 << 20) - 4096) - 6,
+        ),
+    ],
+)
+def test_a_million_by_a_million(text: str, expected: int) -> None:
+    extents = {"p": 1 << 20, "m": 1 << 20}
+    assert count([condition(text)], extents, NUMBERS) == expected
+
+
+def test_tables_and_draws_are_looked_at() -> None:
+    for text in ("t[m] < p", "draw(3, h, p, m) % 4 == 0", "t[(m + p) % M] > h", "p * m < 9"):
+        assert count([condition(text)], EXTENTS, NUMBERS) == looked_at(
+            [condition(text)], tuple(EXTENTS)
+        )
+    big = {"p": 1 << 20, "m": 1 << 20}
+    with pytest.raises(AccelsimError, match="too many to count"):
+        count([condition("draw(p, m) % 2 == 0")], big, NUMBERS)
