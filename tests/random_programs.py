@@ -1,26 +1,30 @@
 """Random Programs by seed, with trip counts that give the steady engine something to skip.
 
-Kinds that matter: triangular bounds, stages over several loops, run-ahead parts, buffers of several
-slots, near-equal rates, latencies longer than a run, several phases.
+Kinds that matter: triangular bounds, rows with gaps and marks, stages over several loops,
+run-ahead parts, buffers of several slots, near-equal rates, latencies longer than a run, several
+phases.
 """
 
 from __future__ import annotations
 
 import random
 from fractions import Fraction
+from math import prod
 
 from accelsim.program import (
     CAUSES,
     ROOT,
-    Affine,
     Edge,
     Guard,
     Loop,
     Phase,
     Program,
+    Rows,
     Server,
     Task,
+    rows_of,
 )
+from tests.bounds import bounded
 
 MOST_TILES = 6000
 
@@ -73,20 +77,48 @@ def _loops(rng: random.Random, most_tiles: int) -> tuple[Loop, ...]:
         top = max(1, min(60, int(room ** (1.3 / (depth - level)))))
         trips = rng.choice((rng.randint(1, 3), rng.randint(1, top), top))
         room = max(1, room // trips)
-        lower = upper = None
-        if level and rng.random() < 0.25:
+        kind = rng.random() if level else 1.0
+        rows = None
+        if kind < 0.2:
             outer = rng.randrange(level)
             slope = rng.choice((1, 1, 1, 2))
             if rng.random() < 0.6:
-                upper = Affine(rng.randint(1, 4), ((outer, slope),))
+                rows = bounded(loops, trips, upper=(rng.randint(1, 4), ((outer, slope),)))
             else:  # a band that moves up; its last coordinate is always inside
                 trips = max(trips, slope * (loops[outer].trips - 1) + 1)
-                lower = Affine(-rng.randint(0, 5), ((outer, slope),))
-        loops.append(Loop(f"L{level}", trips, lower, upper))
+                rows = bounded(loops, trips, lower=(-rng.randint(0, 5), ((outer, slope),)))
+        elif kind < 0.3:
+            rows = _rows(rng, loops, trips)
+        loops.append(Loop(f"L{level}", trips, rows))
     return tuple(loops)
 
 
+def _rows(rng: random.Random, loops: list[Loop], trips: int) -> Rows:
+    """A few different rows, many times each, with gaps, marks and first and last visits."""
+    outer = sorted(rng.sample(range(len(loops)), rng.randint(1, min(2, len(loops)))))
+    decides = 1 << rng.choice(outer) if rng.random() < 0.4 else 0
+    kinds = []
+    for _ in range(rng.randint(1, 3)):
+        runs: list[tuple[int, ...]] = []
+        at = rng.randrange(trips)
+        while at < trips:
+            length = rng.randint(1, trips - at) if rng.random() < 0.7 else 1
+            first, last = (decides * (rng.random() < 0.3) for _ in range(2))
+            runs.append((at, length, first, last, rng.choice((0, 0, 1, 2, 3))))
+            at += length + rng.choice((0, 0, 1, rng.randint(0, 5)))
+            if rng.random() < 0.4:
+                break
+        kinds.append(runs)
+    number = prod(loops[loop].trips for loop in outer)
+    rows: list[list[tuple[int, ...]]] = []
+    while len(rows) < number:
+        rows += [rng.choice(kinds)] * rng.choice((1, 1, 2, rng.randint(1, number)))
+    return rows_of(outer, rows[:number], decides)
+
+
 def _guard(rng: random.Random, depth: int) -> Guard:
+    if rng.random() < 0.1:
+        return Guard(**{rng.choice(("marked", "unmarked")): (rng.randrange(2),)})
     if rng.random() < 0.6:
         return Guard()
     fields = rng.sample(("first", "last", "not_first", "not_last"), rng.choice((1, 1, 2)))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import prod
 
 from hypothesis import strategies as st
 
 from accelsim.program import (
     CAUSES,
     ROOT,
-    Affine,
     Edge,
     Guard,
     Loop,
     Phase,
     Program,
+    Rows,
     Server,
     Task,
+    rows_of,
 )
+from tests.bounds import bounded
 
 KINDS = ("einsum", "load", "store")
 
@@ -28,17 +31,32 @@ def loop_nests(draw: st.DrawFn) -> tuple[Loop, ...]:
     loops: list[Loop] = []
     for level in range(draw(st.integers(1, 4))):
         trips = draw(st.integers(1, 4))
-        lower = upper = None
-        if level and draw(st.integers(0, 2)) == 0:
+        rows = None
+        kind = draw(st.integers(0, 3)) if level else 3
+        if kind == 0:
             outer = draw(st.integers(0, level - 1))
             if draw(st.booleans()):  # a triangle that grows: coordinates 0..outer
-                upper = Affine(1 + draw(st.integers(0, 2)), ((outer, 1),))
+                rows = bounded(loops, trips, upper=(1 + draw(st.integers(0, 2)), ((outer, 1),)))
             else:  # a band that moves up, its last coordinate always inside
-                top = loops[outer].trips - 1
-                trips = max(trips, top + 1)
-                lower = Affine(-draw(st.integers(0, 2)), ((outer, 1),))
-        loops.append(Loop(f"L{level}", trips, lower, upper))
+                trips = max(trips, loops[outer].trips)
+                rows = bounded(loops, trips, lower=(-draw(st.integers(0, 2)), ((outer, 1),)))
+        elif kind == 1:
+            rows = draw(listed_rows(loops, trips))
+        loops.append(Loop(f"L{level}", trips, rows))
     return tuple(loops)
+
+
+@st.composite
+def listed_rows(draw: st.DrawFn, loops: list[Loop], trips: int) -> Rows:
+    """Any coordinates in any row, with marks; maybe first and last visits of an outer loop."""
+    outer = sorted(draw(st.sets(st.integers(0, len(loops) - 1), min_size=1, max_size=2)))
+    decides = draw(st.sampled_from((0, 1 << draw(st.sampled_from(outer)))))
+    rows = []
+    for _ in range(prod(loops[loop].trips for loop in outer)):
+        seen = sorted(draw(st.sets(st.integers(0, trips - 1), min_size=1)))
+        bits = st.sampled_from((0, decides))
+        rows.append([(c, 1, draw(bits), draw(bits), draw(st.integers(0, 3))) for c in seen])
+    return rows_of(outer, rows, decides)
 
 
 def subsets(size: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -49,7 +67,10 @@ def subsets(size: int) -> st.SearchStrategy[tuple[int, ...]]:
 
 @st.composite
 def guards(draw: st.DrawFn, depth: int) -> Guard:
-    if draw(st.integers(0, 2)):
+    kind = draw(st.integers(0, 4))
+    if kind == 4:
+        return Guard(**{draw(st.sampled_from(("marked", "unmarked"))): (draw(st.integers(0, 1)),)})
+    if kind:
         return Guard()
     one = st.sampled_from(("first", "last", "not_first", "not_last"))
     fields = draw(st.lists(one, min_size=1, max_size=2, unique=True))

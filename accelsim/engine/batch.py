@@ -53,6 +53,8 @@ def batch(program: Program, occupancies: Any, trips: Any = None) -> Batch:
         message = f"trips from 1 to {limits.tolist()} in {len(rows)} rows"
         raise AccelsimError(f"batch: expected {message}, got shape {lengths.shape}")
 
+    if any(loop.rows for loop in phase.loops) and (lengths != limits).any():
+        raise AccelsimError(f"batch: {program.name} lists what its loops visit; trips are fixed")
     if trips is None:  # loops of one length each can be one loop
         phase = merge(phase).phase
         limits = np.array([loop.trips for loop in phase.loops], np.int64)
@@ -61,7 +63,6 @@ def batch(program: Program, occupancies: Any, trips: Any = None) -> Batch:
     work = Workspace.make(program, phase, packed, 0, 0)
     skip = Skipping.make(phase, packed, work)
     stamps, levels = skip.arrays[0], skip.levels.copy()
-    open_ended = np.array([loop.upper is None for loop in phase.loops])
     servers = len(program.servers)
     out = Batch(
         ticks=np.zeros(len(rows), np.int64),
@@ -73,8 +74,7 @@ def batch(program: Program, occupancies: Any, trips: Any = None) -> Batch:
     everything: list[Any] = [*packed.arrays, *work.arrays, *skip.arrays, packed.deepest, True]
     for n, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         packed.tasks.occupancy[:] = row
-        packed.upper[:, -1] = length
-        packed.upper[open_ended, 0] = length[open_ended]
+        packed.loops[:, 0] = length
         packed.tokens.tag[:] = NEVER
         stamps[:] = -1
         levels[:, SERIAL] = skip.levels[:, SERIAL]  # runs on: marks of the row before are not ours

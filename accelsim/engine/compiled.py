@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import ENDED, EPOCH, RECORDED, TILES, next_tile, run_epoch
-from accelsim.engine.pack import Int, Rows, pack
+from accelsim.engine.pack import Int, Records, pack
 from accelsim.engine.workspace import Workspace, run_phases
 from accelsim.program import Phase, Program
 from accelsim.results import Execution, PhaseExecution
@@ -50,13 +50,14 @@ def _run_phase(
 
 @compiled_code
 def _advance(
-    tasks: Rows,
-    reads: Rows,
-    writes: Rows,
-    strides: Rows,
-    tokens: Rows,
-    lower: Int,
-    upper: Int,
+    tasks: Records,
+    reads: Records,
+    writes: Records,
+    strides: Records,
+    tokens: Records,
+    loops: Int,
+    offsets: Int,
+    runs: Int,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -84,7 +85,7 @@ def _advance(
     stop = epoch + epochs
     while epoch < stop and (ended == 0 or epoch < made + deepest):
         if ended == 0:
-            if next_tile(lower, upper, tiles, state, made) < 0:
+            if next_tile(loops, offsets, runs, tiles, state, made) < 0:
                 ended = 1
                 if epoch >= made + deepest:
                     break

@@ -21,18 +21,21 @@ from numba import njit
 
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import (
-    BEGIN,
     COORDINATE,
     COUNT,
     END,
+    LAST_RUN,
     PROBES,
     PROBING,
+    ROW_END,
     SERIAL,
+    STEP,
     TILES,
     fires,
     remember,
 )
-from accelsim.engine.pack import NEVER, Int, Rows
+from accelsim.engine.kernel import RUN as RUN_OF_ROW
+from accelsim.engine.pack import NEVER, Int, Records
 
 PERIODS = 4
 """Longest period looked for, in iterations."""
@@ -62,39 +65,28 @@ LIMIT = 1 << 62
 
 
 @compiled_code
-def enter(level: int, made: int, lower: Int, upper: Int, state: Int, levels: Int) -> None:
-    """Begin a run of a loop at tile `made` - 1: between which coordinates it is uniform."""
-    depth = lower.shape[0]
-    start = state[BEGIN, level] + levels[level, GUARD_FIRST]
-    stop = state[END, level] - levels[level, GUARD_LAST]
-    for inner in range(level + 1, depth):
-        for bound in range(2):
-            row = upper[inner] if bound else lower[inner]
-            slope = row[1 + level]
-            if slope == 0:
-                continue
-            # The lower bound is saturated where it is <= 0, the upper where it is >= trips:
-            # in both cases where `slope * c <= room` (signs turned for the upper bound).
-            room = 0
-            sign = -1 if bound else 1
-            room -= sign * row[0]
-            if bound:
-                room -= upper[inner, 1 + depth]
-            for other in range(inner):
-                if other < level:
-                    room -= sign * row[1 + other] * state[COORDINATE, other]
-                elif other > level:
-                    room -= max(0, sign * row[1 + other] * (upper[other, 1 + depth] - 1))
-            slope *= sign
-            if slope > 0:
-                stop = min(stop, room // slope + 1)
-            else:
-                start = max(start, -(room // -slope))
-    levels[level, FROM] = start
-    levels[level, TO] = stop
-    levels[level, REACHED] = -1
+def enter(level: int, made: int, levels: Int) -> None:
+    """Begin a run of a loop at tile `made` - 1."""
     levels[level, RUN] = made - 1
     levels[level, SETTLED] = 0
+
+
+@compiled_code
+def window(level: int, state: Int, levels: Int, depends: Int, until: Int) -> None:
+    """From and up to which coordinate, from the present one on, iterations of a loop are alike."""
+    here = state[COORDINATE, level]
+    stop = state[END, level]
+    if state[RUN_OF_ROW, level] == state[LAST_RUN, level]:
+        stop -= levels[level, GUARD_LAST]
+    for k in range(depends.shape[0]):
+        if depends[k, 0] == level:
+            at = depends[k, 1]
+            for outer in range(level + 1):
+                at += depends[k, 2 + outer] * state[COORDINATE, outer]
+            stop = min(stop, until[at])
+    levels[level, FROM] = here + max(0, levels[level, GUARD_FIRST] - state[STEP, level])
+    levels[level, TO] = stop
+    levels[level, REACHED] = -1
     levels[level, SEEN] = 0
     levels[level, RESUME] = 0
 
@@ -104,7 +96,7 @@ def settled(
     level: int,
     edges: Int,
     inner: Int,
-    tokens: Rows,
+    tokens: Records,
     stamps: Int,
     state: Int,
     free: Int,
@@ -124,7 +116,7 @@ def settled(
         base += outer_place(k, level, edges, inner, state)
         stride = inner[k, level]
         earliest = max(0, here + 1 - edges[k, E_LAG])
-        for coordinate in range(state[END, level] - 1, earliest - 1, -1):
+        for coordinate in range(state[ROW_END, level] - 1, earliest - 1, -1):
             for q in range(stride):
                 place = base + coordinate * stride + q
                 if (
@@ -212,7 +204,7 @@ def count_components(level: int, edges: Int, inner: Int) -> int:
 
 
 @njit(inline="always")
-def token_at(i: int, places: Int, tokens: Rows, stamps: Int) -> int:
+def token_at(i: int, places: Int, tokens: Records, stamps: Int) -> int:
     """The token of a component, NEVER if there is none."""
     place = places[i, 0]
     there = tokens[place].tag == places[i, 1] and stamps[place] >= places[i, 3]
@@ -221,7 +213,7 @@ def token_at(i: int, places: Int, tokens: Rows, stamps: Int) -> int:
 
 @compiled_code
 def snapshot(
-    row: Int, n: int, places: Int, tokens: Rows, stamps: Int, free: Int, used: Int, totals: Int
+    row: Int, n: int, places: Int, tokens: Records, stamps: Int, free: Int, used: Int, totals: Int
 ) -> None:
     """Write tokens, free times of the servers used, and totals into a row of the history."""
     for i in range(n):
@@ -295,7 +287,7 @@ def excess(
     n: int,
     jump: int,
     places: Int,
-    tokens: Rows,
+    tokens: Records,
     stamps: Int,
     free: Int,
     used: Int,
@@ -338,6 +330,7 @@ def move(level: int, by: int, made: int, deepest: int, tiles: Int, state: Int) -
     """Advance the coordinate of a loop, here and in the tiles still in the pipeline."""
     depth = state.shape[1]
     state[COORDINATE, level] += by
+    state[STEP, level] += by
     ring = tiles.shape[0] - 1
     for index in range(max(0, made - 1 - deepest), made):
         tiles[index & ring, depth + 1 + level] += by
@@ -352,10 +345,10 @@ def fill(
     period: int,
     periods: int,
     shift: int,
-    tasks: Rows,
+    tasks: Records,
     edges: Int,
     inner: Int,
-    tokens: Rows,
+    tokens: Records,
     stamps: Int,
     tiles: Int,
     state: Int,
@@ -416,7 +409,7 @@ def to_come(
     q: int,
     level: int,
     coordinate: int,
-    tasks: Rows,
+    tasks: Records,
     edges: Int,
     inner: Int,
     tiles: Int,

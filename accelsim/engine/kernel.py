@@ -5,7 +5,7 @@ one loop without calls. `track` is a constant there: what is under `if track` co
 engine nothing.
 
 Arrays: see pack.py for tasks, reads, writes, tokens, lower, upper. tiles [ring, 3L+3] holds the
-tiles still in the pipeline. state [4, L]: coordinate, first, end and running count of each loop.
+tiles still in the pipeline. state [8, L]: see below.
 totals [T + 4S + 2]: instances per task, waits per server and cause, and what `steady` adds up.
 kept [N, 3+L]: task, start, end, coordinates of recorded instances.
 """
@@ -18,10 +18,14 @@ import numpy as np
 from numba import njit
 
 from accelsim.engine.jit import compiled_code
-from accelsim.engine.pack import Int, Rows
+from accelsim.engine.pack import Int, Records
+from accelsim.program import MOST_MARKS
 
-# Rows of `state`.
-COORDINATE, BEGIN, END, COUNT = range(4)
+# Rows of `state`. BEGIN, END: of the present run of coordinates; RUN, LAST_RUN: which of `runs` it
+# is, and which is the last of this row; STEP: iterations since the loop was entered; ROW_END: one
+# past its last coordinate.
+COORDINATE, BEGIN, END, COUNT, STEP, RUN, LAST_RUN, ROW_END = range(8)
+STATE = 8
 # Places of `clock`: next epoch, tiles made, whether the loops have ended, instances recorded,
 # instances really executed (never taken back), number of active probes.
 EPOCH, TILES, ENDED, RECORDED, WORK, PROBES = range(6)
@@ -30,46 +34,70 @@ N_CAUSES = 4
 
 
 @njit(inline="always")
-def next_tile(lower: Int, upper: Int, tiles: Int, state: Int, made: int) -> int:
+def ends(level: int, state: Int) -> bool:
+    """Whether a loop stands at the last coordinate of its row."""
+    return bool(
+        state[COORDINATE, level] + 1 == state[END, level]
+        and state[RUN, level] == state[LAST_RUN, level]
+    )
+
+
+@njit(inline="always")
+def next_tile(loops: Int, offsets: Int, runs: Int, tiles: Int, state: Int, made: int) -> int:
     """Make tile `made`. The outermost loop entered anew (depth: none was), or -1 at the end."""
-    depth = lower.shape[0]
+    depth = loops.shape[0]
     entered = 0
     if made > 0:
         level = depth - 1
-        while level >= 0 and state[COORDINATE, level] + 1 >= state[END, level]:
+        while level >= 0 and ends(level, state):
             level -= 1
         entered = level + 1
         if level >= 0:
             state[COORDINATE, level] += 1
+            if state[COORDINATE, level] == state[END, level]:
+                state[RUN, level] += 1
+                run = state[RUN, level]
+                state[COORDINATE, level] = state[BEGIN, level] = runs[run, 0]
+                state[END, level] = runs[run, 0] + runs[run, 1]
             state[COUNT, level] += 1
+            state[STEP, level] += 1
         else:
             entered = -1
     if entered >= 0:
         for level in range(entered, depth):
-            low, high = lower[level, 0], upper[level, 0]
-            for outer in range(level):
-                low += lower[level, 1 + outer] * state[COORDINATE, outer]
-                high += upper[level, 1 + outer] * state[COORDINATE, outer]
-            low, high = max(low, 0), min(high, upper[level, 1 + depth])
-            state[COORDINATE, level] = low
-            state[BEGIN, level] = low
-            state[END, level] = high
+            state[STEP, level] = 0
             if made > 0:
                 state[COUNT, level] += 1
+            row = loops[level, 1]
+            if row < 0:
+                state[COORDINATE, level] = state[BEGIN, level] = 0
+                state[END, level] = state[ROW_END, level] = loops[level, 0]
+                continue
+            for outer in range(level):
+                row += loops[level, 3 + outer] * state[COORDINATE, outer]
+            run, last = offsets[row], offsets[row + 1] - 1
+            state[RUN, level], state[LAST_RUN, level] = run, last
+            state[COORDINATE, level] = state[BEGIN, level] = runs[run, 0]
+            state[END, level] = runs[run, 0] + runs[run, 1]
+            state[ROW_END, level] = runs[last, 0] + runs[last, 1]
         row = made & (tiles.shape[0] - 1)
         at_first = 0
         at_last = 0
+        marks = 0
         for level in range(depth):
-            coordinate = state[COORDINATE, level]
             tiles[row, level] = state[COUNT, level]
-            tiles[row, depth + 1 + level] = coordinate
-            tiles[row, 2 * depth + 1 + level] = coordinate - state[BEGIN, level]
-            if coordinate == state[BEGIN, level]:
-                at_first |= 1 << level
-            if coordinate + 1 == state[END, level]:
-                at_last |= 1 << level
-        tiles[row, 3 * depth + 1] = at_first
-        tiles[row, 3 * depth + 2] = at_last
+            tiles[row, depth + 1 + level] = state[COORDINATE, level]
+            tiles[row, 2 * depth + 1 + level] = state[STEP, level]
+            if not loops[level, 2]:
+                at_first |= (state[STEP, level] == 0) << level
+                at_last |= ends(level, state) << level
+            if loops[level, 1] >= 0:
+                run = state[RUN, level]
+                at_first |= runs[run, 2]
+                at_last |= runs[run, 3]
+                marks |= runs[run, 4]
+        tiles[row, 3 * depth + 1] = at_first | marks << depth
+        tiles[row, 3 * depth + 2] = at_last | ((1 << MOST_MARKS) - 1 & ~marks) << depth
     return entered
 
 
@@ -97,7 +125,7 @@ PROBING, SERIAL = 7, 13
 
 @compiled_code
 def remember(
-    tokens: Rows, stamps: Int, place: int, undo: Int, undone: Int, marks: Int, levels: Int
+    tokens: Records, stamps: Int, place: int, undo: Int, undone: Int, marks: Int, levels: Int
 ) -> None:
     """Note a token before its first change in each active probe."""
     for level in range(levels.shape[0]):
@@ -113,11 +141,11 @@ def remember(
 
 @njit(inline="always")
 def run_epoch(
-    tasks: Rows,
-    reads: Rows,
-    writes: Rows,
-    strides: Rows,
-    tokens: Rows,
+    tasks: Records,
+    reads: Records,
+    writes: Records,
+    strides: Records,
+    tokens: Records,
     tiles: Int,
     free: Int,
     totals: Int,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.program import Affine, Edge, Guard, Loop, Phase
+from accelsim.program import Edge, Guard, Loop, Phase
+from accelsim.program.rows import renumbered
 from accelsim.results import Record
 
 MASKS = ("first", "last", "not_first", "not_last")
@@ -55,12 +56,9 @@ def merge(phase: Phase) -> Merged:
 
 def _free(phase: Phase, level: int) -> bool:
     """Whether neither the loop nor any inner loop is bounded by, or by means of, this one."""
-    bounds = [b for loop in phase.loops for b in (loop.lower, loop.upper) if b is not None]
-    own = phase.loops[level]
     return (
-        own.lower is None
-        and own.upper is None
-        and not any(outer == level for bound in bounds for outer, _ in bound.terms)
+        phase.loops[level].rows is None
+        and not any(level in loop.rows.loops for loop in phase.loops if loop.rows)
         # A task that runs only where not all of these loops are at an end: left to the engine.
         and not any(
             set(mask) == {level}
@@ -109,14 +107,12 @@ def _renumbered(phase: Phase, loops: tuple[Loop, ...], new: list[int], gone: int
     def kept(old: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(new[i] for i in old if i != gone)
 
-    def bound(old: Affine | None) -> Affine | None:
-        return old and Affine(old.constant, tuple((new[outer], c) for outer, c in old.terms))
-
     def moved(loop: Loop) -> Loop:
-        return dataclasses.replace(loop, lower=bound(loop.lower), upper=bound(loop.upper))
+        return dataclasses.replace(loop, rows=loop.rows and renumbered(loop.rows, new))
 
     def guard(old: Guard) -> Guard:
-        return Guard(*(kept(getattr(old, name)) for name in MASKS))
+        masks = {name: kept(getattr(old, name)) for name in MASKS}
+        return dataclasses.replace(old, **masks)
 
     def edge(old: Edge) -> Edge:
         loop = new[old.loop] if old.loop >= 0 else old.loop

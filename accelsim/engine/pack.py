@@ -11,17 +11,19 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.program import CAUSES, ROOT, Affine, Edge, Phase
+from accelsim.program import CAUSES, ROOT, Edge, Guard, Phase
+from accelsim.program.rows import alike_until, row_strides
 
 Int = npt.NDArray[np.int64]
 NEVER = -(1 << 62)
 
-Rows = Any
+Records = Any
 """A one-dimensional array of records: rows with named fields, at known places for the compiler."""
 
 
@@ -46,27 +48,31 @@ class Packed:
 
     tasks [T]. reads [E] by consumer, writes [E] by producer. edges: those kept; rings: base, loop,
     distance, mask, size of each. tokens [places].
-    A tile row: counts [0..L-1], 0, coordinates [L+1..2L], steps into the run [2L+1..3L], bits of
-    loops at their first and at their last coordinate. lower, upper [L, 2+L]:
-    constant, coefficients, and trips of the loop.
+    A tile row: counts [0..L-1], 0, coordinates [L+1..2L], iterations since the loop was entered
+    [2L+1..3L], bits of loops at their first and at their last iteration; above these, bits of the
+    marks that it has (first) and has not (last).
+    loops [L, 3+L]: trips, first entry in `offsets` (-1: all coordinates), whether another loop's
+    runs tell its first and last, strides of outer loops in its row number. offsets: into runs, one
+    row behind the other. runs [R, 5]: as in program.Rows.
     """
 
-    tasks: Rows
-    reads: Rows
-    writes: Rows
-    strides: Rows
+    tasks: Records
+    reads: Records
+    writes: Records
+    strides: Records
     edges: tuple[Edge, ...]
     rings: list[list[int]]
-    tokens: Rows
-    lower: Int
-    upper: Int
+    tokens: Records
+    loops: Int
+    offsets: Int
+    runs: Int
     deepest: int
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """In the order of every engine's `_advance`."""
         rows = (self.tasks, self.reads, self.writes, self.strides, self.tokens)
-        return (*rows, self.lower, self.upper)
+        return (*rows, self.loops, self.offsets, self.runs)
 
 
 def pack(phase: Phase, *, sparse: bool = False) -> Packed:
@@ -112,9 +118,10 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
     tasks: list[tuple[int, ...]] = []
     for number, task in enumerate(phase.tasks):
         guard = task.guard
-        masks = [_bits(x) for x in (guard.first, guard.last, guard.not_first, guard.not_last)]
+        masks = _masks(guard, depth)
         ends = (*_span(consumers, number), *_span(producers, number))
         tasks.append((task.server, task.occupancy, task.lag, any(masks), *masks, *ends))
+    loops, offsets, runs = _loops(phase)
     return Packed(
         tasks=_rows(TASK, tasks),
         reads=_rows(EDGE, [reads[i] for i in by_consumer]),
@@ -123,10 +130,64 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
         edges=tuple(kept),
         rings=rings,
         tokens=np.full(max(1, places), NEVER, TOKEN).view(np.recarray),
-        lower=np.array([_affine(x.lower, 0, x.trips, depth) for x in phase.loops], np.int64),
-        upper=np.array([_affine(x.upper, x.trips, x.trips, depth) for x in phase.loops], np.int64),
+        loops=loops,
+        offsets=offsets,
+        runs=runs,
         deepest=deepest,
     )
+
+
+def _loops(phase: Phase) -> tuple[Int, Int, Int]:
+    """loops, offsets and runs of Packed."""
+    depth = len(phase.loops)
+    trips = [loop.trips for loop in phase.loops]
+    loops = np.zeros((depth, 3 + depth), np.int64)
+    offsets: list[Int] = [np.zeros(0, np.int64)]
+    runs: list[Int] = [np.zeros((0, 5), np.int64)]
+    decides = 0
+    for level, loop in enumerate(phase.loops):
+        loops[level, :2] = loop.trips, -1
+        if loop.rows is None:
+            continue
+        decides |= loop.rows.decides
+        loops[level, 1] = sum(map(len, offsets))
+        for outer, stride in row_strides(loop.rows, trips).items():
+            loops[level, 3 + outer] = stride
+        offsets.append(loop.rows.offsets + sum(map(len, runs)))
+        runs.append(loop.rows.runs)
+    loops[:, 2] = decides >> np.arange(depth) & 1
+    return loops, np.concatenate(offsets), np.concatenate(runs)
+
+
+def windows(phase: Phase) -> tuple[Int, Int]:
+    """For each outer loop of rows, up to where all stays alike: depends [D, 2+L], until [...].
+
+    A row of depends: the loop, where its numbers begin in `until`, strides of loops in them.
+    """
+    depth = len(phase.loops)
+    trips = [loop.trips for loop in phase.loops]
+    depends: list[Int] = []
+    until: list[Int] = [np.zeros(0, np.int64)]
+    for loop in phase.loops:
+        if loop.rows is None:
+            continue
+        own = [trips[outer] for outer in loop.rows.loops]
+        for axis, level in enumerate(loop.rows.loops):
+            row = np.zeros(2 + depth, np.int64)
+            row[0], row[1] = level, sum(map(len, until))
+            for i in range(axis + 1):
+                row[2 + loop.rows.loops[i]] = prod(own[i + 1 : axis + 1])
+            depends.append(row)
+            until.append(alike_until(loop.rows, own, axis))
+    return np.array(depends, np.int64).reshape(-1, 2 + depth), np.concatenate(until)
+
+
+def _masks(guard: Guard, depth: int) -> tuple[int, ...]:
+    """first, last, not_first, not_last as bits; marks are bits above the loops."""
+    marked = _bits(tuple(depth + mark for mark in guard.marked))
+    unmarked = _bits(tuple(depth + mark for mark in guard.unmarked))
+    first, last = _bits(guard.first) | marked, _bits(guard.last) | unmarked
+    return first, last, _bits(guard.not_first), _bits(guard.not_last)
 
 
 def _span(ends: list[int], task: int) -> tuple[int, int]:
@@ -134,7 +195,7 @@ def _span(ends: list[int], task: int) -> tuple[int, int]:
     return bisect_left(ends, task), bisect_right(ends, task)
 
 
-def _rows(record: np.dtype[np.void], rows: Sequence[tuple[int, ...]]) -> Rows:
+def _rows(record: np.dtype[np.void], rows: Sequence[tuple[int, ...]]) -> Records:
     return np.array(rows, record).reshape(-1).view(np.recarray)
 
 
@@ -147,9 +208,14 @@ def _only(phase: Phase, edge: Edge, depth: int) -> tuple[int, int]:
     """
     producer, consumer = phase.tasks[edge.producer], phase.tasks[edge.consumer]
     free = {loop for loop in range(edge.loop + 1, depth) if loop not in edge.matched}
-    bounds = [b for m in edge.matched for b in (phase.loops[m].lower, phase.loops[m].upper) if b]
-    if any(outer in free for bound in bounds for outer, _ in bound.terms):
-        return 0, 0  # a matched coordinate may be there in some iterations only
+    inside = phase.loops[edge.loop + 1 :]
+    decided = any(loop.rows is not None and loop.rows.decides for loop in phase.loops)
+    if decided or any(loop.rows is not None for loop in inside):
+        return 0, 0  # a coordinate may be there in some iterations only
+    if producer.guard.marked or producer.guard.unmarked:
+        return 0, 0
+    if consumer.guard.marked or consumer.guard.unmarked:
+        return 0, 0
     guard = producer.guard
     once = free & set(guard.first)
     before = producer.lag <= consumer.lag and edge.distance > 0
@@ -169,11 +235,3 @@ def _only(phase: Phase, edge: Edge, depth: int) -> tuple[int, int]:
 
 def _bits(loops: tuple[int, ...]) -> int:
     return sum(1 << loop for loop in set(loops))
-
-
-def _affine(affine: Affine | None, default: int, trips: int, depth: int) -> list[int]:
-    row = [0] * (1 + depth) + [trips]
-    row[0] = default if affine is None else affine.constant
-    for loop, coefficient in affine.terms if affine is not None else ():
-        row[1 + loop] += coefficient
-    return row

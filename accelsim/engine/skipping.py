@@ -27,7 +27,7 @@ from accelsim.engine.extrapolate import (
     count_components,
 )
 from accelsim.engine.kernel import CLOCK, WORK
-from accelsim.engine.pack import Int, Packed
+from accelsim.engine.pack import Int, Packed, windows
 from accelsim.engine.workspace import Workspace
 from accelsim.program import Phase
 from accelsim.results import Extrapolation, LoopExtrapolation
@@ -86,6 +86,7 @@ class Skipping:
                 np.empty((depth, *work.state.shape), np.int64),
                 np.empty((depth, len(work.totals)), np.int64),
                 np.empty((depth, CLOCK), np.int64),
+                *windows(phase),
             ),
         )
 
@@ -140,7 +141,8 @@ def _edge_rows(phase: Phase, packed: Packed) -> tuple[Int, Int]:
 
 def _differing(phase: Phase, level: int) -> tuple[int, int]:
     """How many first and last iterations of a loop differ from the others."""
-    guards = [task.guard for task in phase.tasks]
+    decided = any(loop.rows and loop.rows.decides >> level & 1 for loop in phase.loops)
+    guards = [] if decided else [task.guard for task in phase.tasks]
     first = int(any(level in (*g.first, *g.not_first) for g in guards))
     last = int(any(level in (*g.last, *g.not_last) for g in guards))
     resets = [e.distance for e in phase.edges if e.reset and e.loop == level]

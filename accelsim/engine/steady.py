@@ -48,6 +48,7 @@ from accelsim.engine.extrapolate import (
     repeats,
     settled,
     snapshot,
+    window,
 )
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import (
@@ -61,13 +62,14 @@ from accelsim.engine.kernel import (
     RECORDED,
     SERIAL,
     TILES,
+    ends,
     next_tile,
     remember,
     run_epoch,
 )
 from accelsim.engine.kernel import END as STOP
 from accelsim.engine.merge import merge
-from accelsim.engine.pack import NEVER, Int, Rows, pack
+from accelsim.engine.pack import NEVER, Int, Records, pack
 from accelsim.engine.skipping import WORTH_IT, Skipping
 from accelsim.engine.workspace import Workspace, run_phases
 from accelsim.program import Phase, Program
@@ -114,13 +116,14 @@ def _run_phase(
 
 @compiled_code
 def _advance(
-    tasks: Rows,
-    reads: Rows,
-    writes: Rows,
-    strides: Rows,
-    tokens: Rows,
-    lower: Int,
-    upper: Int,
+    tasks: Records,
+    reads: Records,
+    writes: Records,
+    strides: Records,
+    tokens: Records,
+    loops: Int,
+    offsets: Int,
+    runs: Int,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -143,26 +146,30 @@ def _advance(
     saved_state: Int,
     saved_totals: Int,
     saved_clock: Int,
+    depends: Int,
+    until: Int,
     deepest: int,
     hold: bool,
     epochs: int,
 ) -> bool:
     """Run up to `epochs` epochs from where `clock` stands; whether the phase has ended."""
-    depth = lower.shape[0]
+    depth = loops.shape[0]
     ran = 0
     while ran < epochs:
         ran += 1
         if clock[ENDED] == 0:
             made = clock[TILES]
-            entered = next_tile(lower, upper, tiles, state, made)
+            entered = next_tile(loops, offsets, runs, tiles, state, made)
             if entered < 0:
                 clock[ENDED] = 1
             else:
                 made += 1
                 clock[TILES] = made
-                for level in range(entered, depth):
-                    enter(level, made, lower, upper, state, levels)
                 for level in range(max(entered - 1, 0), depth):
+                    if level >= entered:
+                        enter(level, made, levels)
+                    if level >= entered or state[COORDINATE, level] >= levels[level, TO]:
+                        window(level, state, levels, depends, until)
                     if (
                         levels[level, REACHED] < 0
                         and state[COORDINATE, level] >= levels[level, FROM]
@@ -188,7 +195,7 @@ def _advance(
                     marks, levels, edges, inner, used, slot_of, places, history, saved_free,
                     saved_tiles, saved_state, saved_totals, saved_clock, deepest,
                 )  # fmt: skip
-            if state[COORDINATE, level] + 1 < state[STOP, level]:
+            if not ends(level, state):
                 break
             level -= 1
     return False
@@ -197,8 +204,8 @@ def _advance(
 @compiled_code
 def _at_end(
     level: int,
-    tasks: Rows,
-    tokens: Rows,
+    tasks: Records,
+    tokens: Records,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -382,7 +389,7 @@ def _leap(
     jump: int,
     n: int,
     width: int,
-    tokens: Rows,
+    tokens: Records,
     tiles: Int,
     state: Int,
     clock: Int,
@@ -424,7 +431,7 @@ def _put(
     point: Int,
     slope: Int,
     made: int,
-    tokens: Rows,
+    tokens: Records,
     free: Int,
     stamps: Int,
     undo: Int,

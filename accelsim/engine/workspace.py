@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from accelsim.engine.kernel import CLOCK, COORDINATE, N_CAUSES, RECORDED
+from accelsim.engine.kernel import CLOCK, COORDINATE, N_CAUSES, RECORDED, STATE
 from accelsim.engine.pack import Int, Packed
 from accelsim.program import CAUSES, Phase, Program
 from accelsim.results import Execution, Extrapolation, PhaseExecution, Record
@@ -61,7 +61,7 @@ class Workspace:
         ring = 1 << (packed.deepest + 1).bit_length()
         return Workspace(
             tiles=np.zeros((ring, 3 * depth + 3), np.int64),
-            state=np.zeros((4, max(1, depth)), np.int64),
+            state=np.zeros((STATE, depth), np.int64),
             clock=np.zeros(CLOCK, np.int64),
             free=np.full(servers, begin, np.int64),
             totals=np.zeros(len(phase.tasks) + N_CAUSES * servers + 2, np.int64),
@@ -87,7 +87,7 @@ class Workspace:
         begin: int,
         extrapolation: Extrapolation | None = None,
     ) -> PhaseExecution:
-        n, servers, depth = len(packed.tasks), len(program.servers), packed.lower.shape[0]
+        n, servers, depth = len(packed.tasks), len(program.servers), len(packed.loops)
         count = int(self.clock[RECORDED])
         executed = self.totals[:n].copy()
         end = int(self.free.max())

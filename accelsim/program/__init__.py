@@ -3,31 +3,35 @@
 from accelsim.program.lower import lower
 from accelsim.program.program import (
     CAUSES,
+    MOST_MARKS,
     ROOT,
     Action,
-    Affine,
     Edge,
     Guard,
     Loop,
     Phase,
     Program,
     Reservation,
+    Rows,
     Server,
     Task,
 )
+from accelsim.program.rows import rows_of
 
 __all__ = [
     "CAUSES",
+    "MOST_MARKS",
     "ROOT",
     "Action",
-    "Affine",
     "Edge",
     "Guard",
     "Loop",
     "Phase",
     "Program",
     "Reservation",
+    "Rows",
     "Server",
     "Task",
     "lower",
+    "rows_of",
 ]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from accelsim.program.program import CAUSES, ROOT, Edge, Guard, Phase, Program, Task
+from math import prod
+
+import numpy as np
+
+from accelsim.program.program import (
+    CAUSES,
+    MOST_MARKS,
+    ROOT,
+    Edge,
+    Guard,
+    Phase,
+    Program,
+    Rows,
+    Task,
+)
 
 
 def check(program: Program) -> None:
-    """Raise AssertionError if a Program has no meaning. Empty loops show in `unroll.bounds`."""
+    """Raise AssertionError if a Program has no meaning."""
     assert program.ticks_per_cycle >= 1, "less than one tick per cycle"
     assert program.clock_hz > 0, "the clock stands still"
     assert program.servers, "no servers"
@@ -25,9 +39,30 @@ def check(program: Program) -> None:
 def _check_loops(phase: Phase) -> None:
     for level, loop in enumerate(phase.loops):
         assert loop.trips >= 1, f"loop {loop.name}: no trips"
-        for bound in (loop.lower, loop.upper):
-            for outer, _ in bound.terms if bound is not None else ():
-                assert 0 <= outer < level, f"loop {loop.name}: bounded by loop {outer}, not outer"
+        if loop.rows is not None:
+            _check_rows(phase, level, loop.rows)
+
+
+def _check_rows(phase: Phase, level: int, rows: Rows) -> None:
+    where = f"loop {phase.loops[level].name}"
+    for outer in rows.loops:
+        assert 0 <= outer < level, f"{where}: rows of loop {outer}, not outer"
+    assert list(rows.loops) == sorted(set(rows.loops)), f"{where}: rows of loops out of order"
+    number = prod(phase.loops[outer].trips for outer in rows.loops)
+    assert len(rows.offsets) == number + 1, f"{where}: {len(rows.offsets) - 1} of {number} rows"
+    assert rows.offsets[0] == 0, f"{where}: rows begin at {rows.offsets[0]}"
+    assert rows.offsets[-1] == len(rows.runs), f"{where}: runs without a row"
+    assert (np.diff(rows.offsets) > 0).all(), f"{where}: an empty row"
+    assert (rows.runs[:, 1] > 0).all(), f"{where}: an empty run"
+    ends = rows.runs[:, 0] + rows.runs[:, 1]
+    assert (rows.runs[:, 0] >= 0).all(), f"{where}: coordinates below 0"
+    assert (ends <= phase.loops[level].trips).all(), f"{where}: coordinates beyond its trips"
+    follows = np.ones(len(rows.runs), np.bool_)
+    follows[rows.offsets[:-1]] = False
+    later = np.flatnonzero(follows)
+    assert (rows.runs[later, 0] >= ends[later - 1]).all(), f"{where}: runs out of order"
+    assert (rows.runs[:, 4] >> MOST_MARKS == 0).all(), f"{where}: more than {MOST_MARKS} marks"
+    assert rows.decides < 1 << level, f"{where}: decides for a loop that is not outer"
 
 
 def _check_task(phase: Phase, task: Task, servers: int) -> None:
@@ -42,6 +77,8 @@ def _check_task(phase: Phase, task: Task, servers: int) -> None:
 def _check_guard(phase: Phase, guard: Guard, where: str) -> None:
     for loop in (*guard.first, *guard.last, *guard.not_first, *guard.not_last):
         assert 0 <= loop < len(phase.loops), f"{where}: guard on loop {loop}, which is not there"
+    for mark in (*guard.marked, *guard.unmarked):
+        assert 0 <= mark < MOST_MARKS, f"{where}: guard on mark {mark}, of {MOST_MARKS}"
 
 
 def _check_edge(phase: Phase, edge: Edge, where: str) -> None:

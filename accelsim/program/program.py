@@ -2,9 +2,9 @@
 
 Meaning (the same for every engine; `unroll.py` states it as code):
 
-* A phase has loops, outermost first. Loop l runs its coordinate from max(0, lower) to
-  min(trips, upper), both affine in the coordinates of outer loops, and is never empty. The
-  innermost iterations, in order, are the tiles 0..n-1 of the phase.
+* A phase has loops, outermost first. Loop l visits the coordinates 0..trips-1, or those that its
+  Rows list for the coordinates of outer loops (a mask: causal, a window, a list of blocks); never
+  none. The innermost iterations, in order, are the tiles 0..n-1 of the phase.
 * Epoch e runs, in the order of `tasks`, each task t on tile e - lag[t]; a task without such a tile
   (before the first, after the last), or whose guard does not hold at it, does nothing. After the
   last tile, max(lag) more epochs empty the pipeline. A server serves its task instances in exactly
@@ -29,7 +29,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 ROOT = -1
+MOST_MARKS = 8
+"""Marks that a tile may have."""
 
 TaskKind = Literal["einsum", "load", "store"]
 Cause = Literal["data", "slot", "bandwidth", "order"]
@@ -49,26 +54,30 @@ class Server:
     instances: int = 1
 
 
-@dataclass(frozen=True)
-class Affine:
-    """constant + sum of coefficient * coordinate of loop."""
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The coordinates that a loop visits, where they depend on outer loops or have gaps.
 
-    constant: int
-    terms: tuple[tuple[int, int], ...] = ()
-    """(loop, coefficient) pairs; loops must be outer to the one that is bounded."""
+    loops: outer loops that choose the row, outermost first; rows are numbered row-major over all
+    their coordinates. offsets [N+1]: row r has the runs offsets[r] to offsets[r+1], at least one.
+    runs [R, 5]: first coordinate, length (at least 1), bits of loops that are at their first and
+    at their last visit, bits of marks; ascending within a row. decides: bits of the outer loops
+    for which the runs tell first and last, in place of the loop's own coordinate.
+    """
 
-    def at(self, coordinates: tuple[int, ...] | list[int]) -> int:
-        return self.constant + sum(c * coordinates[loop] for loop, c in self.terms)
+    loops: tuple[int, ...]
+    offsets: npt.NDArray[np.int64]
+    runs: npt.NDArray[np.int64]
+    decides: int = 0
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over the coordinates of one rank (or part)."""
+    """A loop over the coordinates of one rank (or part): all of 0..trips-1, or those of rows."""
 
     name: str
     trips: int
-    lower: Affine | None = None
-    upper: Affine | None = None
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,22 @@ class Guard:
 
     Runs iff every loop of `first` is at its first coordinate, every loop of `last` at its last,
     not all loops of `not_first` (when any) are at their first, and not all of `not_last` at
-    their last.
+    their last; iff the tile has every mark of `marked` and none of `unmarked` (of the Rows of its
+    loops).
     """
 
     first: tuple[int, ...] = ()
     last: tuple[int, ...] = ()
     not_first: tuple[int, ...] = ()
     not_last: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
+    unmarked: tuple[int, ...] = ()
 
-    def holds(self, is_first: tuple[bool, ...], is_last: tuple[bool, ...]) -> bool:
+    def holds(self, is_first: tuple[bool, ...], is_last: tuple[bool, ...], marks: int = 0) -> bool:
         return (
-            all(is_first[l] for l in self.first)
+            all(marks >> mark & 1 for mark in self.marked)
+            and not any(marks >> mark & 1 for mark in self.unmarked)
+            and all(is_first[l] for l in self.first)
             and all(is_last[l] for l in self.last)
             and not (self.not_first and all(is_first[l] for l in self.not_first))
             and not (self.not_last and all(is_last[l] for l in self.not_last))

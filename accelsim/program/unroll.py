@@ -5,21 +5,27 @@ Plain and slow; the reference engine runs what this yields, and the fast engines
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from accelsim.program.program import ROOT, Edge, Loop, Phase
+import numpy as np
+
+from accelsim.program.program import ROOT, Edge, Phase, Rows
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One innermost iteration. count[l]: iterations of loop l begun before it, over all outer."""
+    """One innermost iteration. count[l]: iterations of loop l begun before it, over all outer.
+
+    step[l]: those of this run of the loop.
+    """
 
     coordinates: tuple[int, ...]
     count: tuple[int, ...]
-    lowest: tuple[int, ...]
+    step: tuple[int, ...]
     is_first: tuple[bool, ...]
     is_last: tuple[bool, ...]
+    marks: int
 
 
 @dataclass(frozen=True)
@@ -31,38 +37,85 @@ class Instance:
     waits: tuple[tuple[int, int], ...]
 
 
-def bounds(loop: Loop, coordinates: tuple[int, ...] | list[int]) -> tuple[int, int]:
-    """First coordinate and one past the last, given those of the outer loops."""
-    low = max(0, loop.lower.at(coordinates)) if loop.lower is not None else 0
-    high = min(loop.trips, loop.upper.at(coordinates)) if loop.upper is not None else loop.trips
-    assert low < high, f"loop {loop.name} is empty at {tuple(coordinates)}"
-    return low, high
+def visited(phase: Phase, level: int, outer: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    """Coordinates that a loop visits: (coordinate, bits at first, at last, marks)."""
+    rows = phase.loops[level].rows
+    if rows is None:
+        return [(c, 0, 0, 0) for c in range(phase.loops[level].trips)]
+    row = row_number(phase, rows, outer)
+    out: list[tuple[int, int, int, int]] = []
+    for first, length, *bits in rows.runs[rows.offsets[row] : rows.offsets[row + 1]].tolist():
+        out += [(c, *bits) for c in range(first, first + length)]
+    return out
+
+
+def decided(phase: Phase) -> int:
+    """Bits of the loops for which runs tell first and last."""
+    bits = 0
+    for loop in phase.loops:
+        bits |= loop.rows.decides if loop.rows else 0
+    return bits
+
+
+def at_edges(
+    phase: Phase, coordinates: Sequence[int]
+) -> tuple[tuple[bool, ...], tuple[bool, ...], int]:
+    """Which loops are at their first and at their last iteration at a tile; its marks."""
+    first = last = marks = 0
+    free = ~decided(phase)
+    for level, coordinate in enumerate(coordinates):
+        low, high = 0, phase.loops[level].trips - 1
+        if (rows := phase.loops[level].rows) is not None:
+            row = row_number(phase, rows, coordinates)
+            runs = rows.runs[rows.offsets[row] : rows.offsets[row + 1]]
+            low, high = int(runs[0, 0]), int(runs[-1, 0] + runs[-1, 1]) - 1
+            own = runs[np.searchsorted(runs[:, 0], coordinate, "right") - 1].tolist()
+            first, last, marks = first | own[2], last | own[3], marks | own[4]
+        first |= free & (coordinate == low) << level
+        last |= free & (coordinate == high) << level
+    levels = range(len(coordinates))
+    is_first = tuple(bool(first >> level & 1) for level in levels)
+    return is_first, tuple(bool(last >> level & 1) for level in levels), marks
+
+
+def row_number(phase: Phase, rows: Rows, coordinates: Sequence[int]) -> int:
+    number = 0
+    for loop in rows.loops:
+        number = number * phase.loops[loop].trips + coordinates[loop]
+    return number
 
 
 def tiles(phase: Phase) -> Iterator[Tile]:
     """The innermost iterations of a phase, in order."""
-    loops = phase.loops
-    count = [-1] * len(loops)
+    depth = len(phase.loops)
+    count = [-1] * depth
+    decides = decided(phase)
 
     def descend(
-        outer: tuple[int, ...], lows: tuple[int, ...], highs: tuple[int, ...]
+        outer: tuple[int, ...], step: tuple[int, ...], first: int, last: int, marks: int
     ) -> Iterator[Tile]:
         level = len(outer)
-        if level == len(loops):
-            yield Tile(
-                outer,
-                tuple(count),
-                lows,
-                tuple(c == low for c, low in zip(outer, lows, strict=True)),
-                tuple(c == high - 1 for c, high in zip(outer, highs, strict=True)),
+        if level == depth:
+            is_first, is_last = (
+                tuple(bool(bits >> l & 1) for l in range(depth)) for bits in (first, last)
             )
+            yield Tile(outer, tuple(count), step, is_first, is_last, marks)
             return
-        low, high = bounds(loops[level], outer)
-        for coordinate in range(low, high):
+        there = visited(phase, level, outer)
+        for number, (coordinate, at_first, at_last, marked) in enumerate(there):
             count[level] += 1
-            yield from descend((*outer, coordinate), (*lows, low), (*highs, high))
+            if not decides >> level & 1:
+                at_first |= (number == 0) << level
+                at_last |= (number == len(there) - 1) << level
+            yield from descend(
+                (*outer, coordinate),
+                (*step, number),
+                first | at_first,
+                last | at_last,
+                marks | marked,
+            )
 
-    yield from descend((), (), ())
+    yield from descend((), (), 0, 0, 0)
 
 
 def instances(phase: Phase) -> list[Instance]:
@@ -82,7 +135,7 @@ def instances(phase: Phase) -> list[Instance]:
             if not 0 <= epoch - task.lag < len(every):
                 continue
             tile = every[epoch - task.lag]
-            if not task.guard.holds(tile.is_first, tile.is_last):
+            if not task.guard.holds(tile.is_first, tile.is_last, tile.marks):
                 continue
             waits = []
             for index, edge in incoming[t]:
@@ -107,4 +160,4 @@ def _begun(edge: Edge, tile: Tile) -> int:
     """Iterations of the edge's loop begun before the tile's, in this run of the loop."""
     if edge.loop == ROOT:
         return 0
-    return tile.coordinates[edge.loop] - tile.lowest[edge.loop]
+    return tile.step[edge.loop]

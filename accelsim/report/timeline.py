@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.errors import AccelsimError
-from accelsim.program import Guard, Loop, Phase, Program
+from accelsim.program import Guard, Phase, Program
+from accelsim.program.unroll import at_edges
 from accelsim.results import Execution, Record
 
 DEFAULT_EVENTS = 20_000
@@ -95,6 +96,7 @@ def _occupancy(
     by_task: dict[int, list[int]] = defaultdict(list)
     for i, t in enumerate(record.task):
         by_task[int(t)].append(i)
+    coordinates = record.coordinates.tolist()
     for room in phase.reservations:
         if not room.takes:
             changes[begin].append((room.level, room.tensor, room.size_bytes))
@@ -103,7 +105,7 @@ def _occupancy(
                 changes[int(record.start[i])].append((room.level, room.tensor, room.tile_bytes))
         for t, guard in room.gives:
             for i in by_task[t]:
-                if guard == Guard() or _holds(phase.loops, guard, record.coordinates[i]):
+                if guard == Guard() or guard.holds(*at_edges(phase, coordinates[i])):
                     change = (room.level, room.tensor, -room.tile_bytes)
                     changes[int(record.end[i])].append(change)
     held: dict[str, dict[str, float]] = {}
@@ -115,17 +117,6 @@ def _occupancy(
             touched.setdefault(level)
         for level in touched:
             yield _counter(f"{level} bytes", tick, micros, dict(held[level]))
-
-
-def _holds(loops: tuple[Loop, ...], guard: Guard, tile: Any) -> bool:
-    coordinates = [int(c) for c in tile]
-    first, last = [], []
-    for index, loop in enumerate(loops):
-        low = max(0, loop.lower.at(coordinates)) if loop.lower else 0
-        high = min(loop.trips, loop.upper.at(coordinates)) if loop.upper else loop.trips
-        first.append(coordinates[index] == low)
-        last.append(coordinates[index] == high - 1)
-    return guard.holds(tuple(first), tuple(last))
 
 
 def _bandwidth(

@@ -31,7 +31,7 @@ def test_rows_are_runs(seed: int) -> None:
     program = random_program(seed, most_tiles=800)
     program = dataclasses.replace(program, phases=program.phases[:1])
     phase, rng = program.phases[0], random.Random(seed)
-    bounded = any(loop.lower or loop.upper for loop in phase.loops)
+    bounded = any(loop.rows for loop in phase.loops)
     rows = [[rng.randint(0, 30) for _ in phase.tasks] for _ in range(4)]
     trips = [[x.trips if bounded else rng.randint(1, x.trips) for x in phase.loops] for _ in rows]
     done = batch(program, rows, trips)

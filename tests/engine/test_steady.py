@@ -11,8 +11,9 @@ import pytest
 from accelsim import engine, verbs
 from accelsim.engine import compiled, steady
 from accelsim.engine.merge import merge
-from accelsim.program import Affine, Edge, Guard, Loop, Phase, Program, Server, Task
+from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.results import Execution, PhaseExecution
+from tests.bounds import Bound, bounded
 from tests.random_programs import random_program
 from tests.shipped import MAPPINGS
 
@@ -105,11 +106,14 @@ def chain(
     trips: tuple[int, ...],
     tasks: list[Task],
     edges: list[Edge],
-    uppers: dict[int, Affine] | None = None,
+    uppers: dict[int, Bound] | None = None,
 ) -> Program:
-    loops = tuple(Loop(f"L{i}", n, upper=(uppers or {}).get(i)) for i, n in enumerate(trips))
+    loops: list[Loop] = []
+    for i, n in enumerate(trips):
+        upper = (uppers or {}).get(i)
+        loops.append(Loop(f"L{i}", n, upper and bounded(loops, n, upper=upper)))
     servers = tuple(Server(f"s{i}", "unit") for i in range(1 + max(t.server for t in tasks)))
-    phase = Phase("only", loops, tuple(tasks), tuple(edges))
+    phase = Phase("only", tuple(loops), tuple(tasks), tuple(edges))
     return Program("directed", Fraction(1), 1, servers, (phase,))
 
 
@@ -177,7 +181,7 @@ def test_a_triangle_costs_its_diagonal(p: int) -> None:
         Edge(1, 2, 2),
         Edge(2, 1, 2, 2, cause="slot"),
     ]
-    upper = {1: Affine(1, ((0, 1),))}
+    upper: dict[int, Bound] = {1: (1, ((0, 1),))}
     full, skipped = both(chain((300, 300, p), tasks, edges, upper))
     assert executed(skipped) < full.tasks / 6
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 
 from accelsim import verbs
 from accelsim.program import (
-    Affine,
     Edge,
     Guard,
     Loop,
@@ -20,13 +19,16 @@ from accelsim.program import (
     Reservation,
     Server,
     Task,
+    rows_of,
 )
 from accelsim.program.check import check
+from tests.bounds import bounded
 from tests.shipped import MAPPINGS
 from tests.strategies import programs
 
 TASKS = (Task("load", "load", "K", 0, 5), Task("use", "einsum", "Z", 0, 8))
-LOOPS = (Loop("M", 3), Loop("P", 3, upper=Affine(1, ((0, 1),))))
+M = Loop("M", 3)
+LOOPS = (M, Loop("P", 3, bounded([M], 3, upper=(1, ((0, 1),)))))
 PHASE = Phase("only", LOOPS, TASKS, (Edge(0, 1, 0, matched=(1,)),))
 GOOD = Program("good", Fraction(1), 1, (Server("dram", "channel"),), (PHASE,))
 
@@ -46,6 +48,10 @@ def test_shipped_mappings_pass(name: str, model: str) -> None:
 
 def phase(**change: Any) -> Program:
     return replace(GOOD, phases=(replace(PHASE, **change),))
+
+
+def rows(outer: list[int], runs: list[list[tuple[int, int]]], decides: int = 0) -> Program:
+    return phase(loops=(M, Loop("P", 3, rows_of(outer, runs, decides))))
 
 
 def task(**change: Any) -> Program:
@@ -69,8 +75,15 @@ def held(**change: Any) -> Program:
         (replace(GOOD, servers=(Server("dram", "unit", 0),)), "no instances"),
         (phase(loops=(), edges=()), "no loops"),
         (phase(loops=(Loop("M", 0), LOOPS[1])), "loop M: no trips"),
-        (phase(loops=(LOOPS[0], Loop("P", 3, upper=Affine(1, ((1, 1),))))), "loop P: bounded by"),
-        (phase(loops=(Loop("M", 3, lower=Affine(0, ((1, 1),))), LOOPS[1])), "loop M: bounded by"),
+        (rows([1], [[(0, 1)]] * 3), "loop P: rows of loop 1, not outer"),
+        (rows([0], [[(0, 1)]] * 2), "loop P: 2 of 3 rows"),
+        (rows([0], [[(0, 1)], [], [(0, 1)]]), "loop P: an empty row"),
+        (rows([0], [[(0, 0)]] * 3), "loop P: an empty run"),
+        (rows([0], [[(-1, 2)]] * 3), "loop P: coordinates below 0"),
+        (rows([0], [[(2, 2)]] * 3), "loop P: coordinates beyond its trips"),
+        (rows([0], [[(1, 1), (0, 1)]] * 3), "loop P: runs out of order"),
+        (rows([0], [[(0, 1)]] * 3, 2), "loop P: decides for a loop that is not outer"),
+        (task(guard=Guard(marked=(8,))), "guard on mark 8"),
         (task(server=1), "task use: no server 1"),
         (task(server=-1), "task use: no server -1"),
         (task(occupancy=-1), "occupancy -1"),
