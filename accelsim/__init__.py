@@ -6,8 +6,8 @@
 
 Layers, imports only ever point left:
 
-    errors, units < spec < cascade | arch | workload < analysis < mapping < program < results
-    < engine < report < verbs < cli
+    errors, units, files < spec < cascade | arch | workload < analysis < mapping < program < results
+    < engine < report < verbs < explore < cli
 
 The verbs are imported when first used: `import accelsim` alone loads nothing heavy.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from rich.progress import Progress
 
 from accelsim import spec
 from accelsim.errors import AccelsimError
+from accelsim.files import check_output, write_output
 
 app = typer.Typer(
     help="Attention algorithms as cascades of Einsums, simulated on machines written in YAML.",
@@ -22,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+DEFAULT_SHOWN = 20_000
+MOST_SHOWN = 10_000_000
 KINDS = {
     "cascades": "cascade",
     "archs": "arch",
@@ -33,16 +37,43 @@ KINDS = {
 def main() -> None:
     """Entry of the console script: errors of the user end with their message and status 1."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except AccelsimError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:
+    except MemoryError as error:
+        print(f"not enough memory: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        # Of standard output: files are written, and their errors worded, in files.py.
+        if not isinstance(error, BrokenPipeError):
+            print(f"output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from accelsim.verbs import version
+
+        print(f"accelsim {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="and leave")
+    ] = False,
+) -> None:
+    """Attention algorithms as cascades of Einsums, simulated on machines written in YAML."""
 
 
 @app.command("list")
@@ -98,7 +129,9 @@ def check(
         try:
             kind = verbs.check(name)
             if kind.startswith("sweep "):
-                explore.load(name)
+                explore.check_points(explore.load(name))
+            if kind.startswith("figures "):
+                explore.check_figures(name)
             rows.append({"file": name, "ok": True, "is": kind, "faults": []})
         except AccelsimError as error:
             faults = [fault.render() for fault in error.faults]
@@ -135,6 +168,8 @@ def analyze(
     from accelsim.cascade import latex as as_latex
     from accelsim.cascade import show
 
+    if latex and (as_json or model or arch):
+        raise AccelsimError("--latex prints the cascade alone; it goes with no other option")
     built = verbs.load_cascade(cascade)
     shapes = None
     if model is not None:
@@ -181,6 +216,8 @@ def sweep(
     from accelsim.report.tables import rows_table
 
     document = explore.load(path)
+    if csv is not None:
+        check_output(csv)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task("points", total=1.0)
@@ -209,14 +246,14 @@ def report(
     from accelsim import explore
     from accelsim.report.figures import page
 
+    check_output(html)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task("points", total=1.0)
         asked, figures = explore.study_figures(
             study, lambda share: bar.update(shown, completed=share)
         )
-    html.parent.mkdir(parents=True, exist_ok=True)
-    html.write_text(page(asked.figures, asked.description, figures))
+    write_output(html, page(asked.figures, asked.description, figures))
     print(f"{len(figures)} figures: {html}", file=sys.stderr)
 
 
@@ -231,7 +268,9 @@ def run(
         typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),
     ] = None,
     timeline: Annotated[Path | None, typer.Option(help="write a Perfetto timeline here")] = None,
-    timeline_tasks: Annotated[int, typer.Option(help="tasks shown in the timeline")] = 20_000,
+    timeline_tasks: Annotated[
+        int | None, typer.Option(help="tasks shown in the timeline (20,000 unless said)")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a cascade on a machine, event by event.
@@ -249,8 +288,13 @@ def run(
     from accelsim.report.tables import result_table
     from accelsim.report.timeline import write
 
-    if timeline_tasks < 1:
-        raise AccelsimError(f"--timeline-tasks: expected at least 1, got {timeline_tasks}")
+    if timeline_tasks is not None and not 1 <= timeline_tasks <= MOST_SHOWN:
+        expected = f"expected a number from 1 to {MOST_SHOWN:,}"
+        raise AccelsimError(f"--timeline-tasks: {expected}, got {timeline_tasks}")
+    if timeline_tasks is not None and timeline is None:
+        raise AccelsimError("--timeline-tasks has no effect without --timeline FILE")
+    if timeline is not None:
+        check_output(timeline)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task("simulating", total=1.0)
@@ -260,7 +304,7 @@ def run(
             seq_len,
             engine_name=engine,
             settings=settings or (),
-            record=timeline_tasks if timeline else 0,
+            record=(timeline_tasks or DEFAULT_SHOWN) if timeline else 0,
             progress=lambda share: bar.update(shown, completed=share),
         )
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
@@ -49,6 +50,10 @@ def simulate(
     settings: `arch.PATH=VALUE`, `mapping.PATH=VALUE`, `workload.PATH=VALUE`, over the files.
     record: task instances kept per phase, for a timeline. progress: called with the share done.
     """
+    if isinstance(settings, str):
+        raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
+    if record < 0:
+        raise AccelsimError(f"record: expected 0 or more, got {record}")
     overrides = _overrides(settings)
     mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
     arch_doc = _named(mapping_doc, "arch", overrides["arch"])
@@ -71,7 +76,7 @@ def simulate(
     }
     inputs["seq_len"] = seq_len
     inputs["settings"] = list(settings)
-    inputs["versions"] = {"accelsim": _version(), "python": platform.python_version()}
+    inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
     result = measure(
         lowered, machine, execution, bounds=_bounds(built, machine, shapes), inputs=inputs
     )
@@ -108,18 +113,40 @@ def check(path: str) -> str:
         case "mapping":
             machine = arch.build(_named(document, "arch"))
             built = cascade.build(_named(document, "cascade"))
-            program.lower(mapping.build(document, built, machine, _probe_shapes(built)))
+            _check_mapping(document, built, machine)
     return f"{kind} {name}"
 
 
-def _probe_shapes(built: cascade.Cascade) -> dict[str, int]:
-    """Shapes on which a mapping is checked when no workload is given."""
-    return dict.fromkeys(built.ranks, 1024) | dict.fromkeys(("E", "F"), 64)
+PROBES = (1024, 65536)
+
+
+def _check_mapping(
+    document: spec.Document[Any], built: cascade.Cascade, machine: arch.Machine
+) -> None:
+    """Map on some sizes, as no workload is given. Raises what is wrong with the first of them."""
+    errors: list[AccelsimError] = []
+    for size in PROBES:
+        shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(("E", "F"), 64)
+        try:
+            program.lower(mapping.build(document, built, machine, shapes))
+        except AccelsimError as error:
+            errors.append(error)
+        else:
+            return
+    if len({str(error) for error in errors}) == 1:
+        raise errors[0]
+    # It depends on the sizes: say which were tried.
+    said = f"so with {PROBES[0]:,} coordinates in every rank and 64 in E and F"
+    said += f"; with {PROBES[1]:,}: {errors[1].faults[0].message}"
+    faults = errors[0].faults
+    raise type(errors[0])([dataclasses.replace(f, help=(*f.help, said)) for f in faults])
 
 
 def _document(
     name: str, kind: str, overrides: Sequence[Override] = (), beside: Path | None = None
 ) -> spec.Document[Any]:
+    if not isinstance(name, str):
+        raise AccelsimError(f"{kind}: expected a name or the path of a file as text, got {name!r}")
     value, source = spec.read_file(spec.find(name, kind, beside))
     return spec.validate(value, source, kind, overrides)
 
@@ -157,7 +184,7 @@ def _content_hash(document: spec.Document[Any]) -> str:
     return hashlib.sha256(document.spec.model_dump_json().encode()).hexdigest()
 
 
-def _version() -> str:
+def version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

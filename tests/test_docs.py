@@ -26,7 +26,9 @@ def test_the_worked_example_is_real() -> None:
         assert line.rstrip() in README
 
 
-@pytest.mark.parametrize("command", re.findall(r"^    accelsim (.*)$", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    "command", re.findall(r"^    \.venv/bin/accelsim (.*)$", README, re.MULTILINE)
+)
 def test_commands_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = [word.strip('"') for word in re.findall(r'(?:[^\s"]|"[^"]*")+', command)]

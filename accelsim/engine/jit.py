@@ -8,6 +8,7 @@ leave old code running on new arrays. So the cache has a folder per state of all
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,25 +27,40 @@ def _state() -> str:
     return digest.hexdigest()[:16]
 
 
-def _folder() -> Path:
-    """Below NUMBA_CACHE_DIR if set, else beside the engines; there, older states are removed."""
+def _folder() -> Path | None:
+    """Below NUMBA_CACHE_DIR if set, else beside the engines, else below the user's cache folder.
+
+    None when none of these can be written: code is then compiled in every process. Folders of
+    older states are removed.
+    """
     name = f"accelsim-{_state()}"
-    if CONFIG.CACHE_DIR:
-        return Path(CONFIG.CACHE_DIR) / name
-    beside = HERE / "__pycache__"
-    for old in beside.glob("accelsim-*"):
-        if old.name != name:
-            shutil.rmtree(old, ignore_errors=True)
-    return beside / name
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    given = [CONFIG.CACHE_DIR] if CONFIG.CACHE_DIR else [HERE / "__pycache__", user / "accelsim"]
+    for base in map(Path, given):
+        folder = base / name
+        try:
+            folder = folder.expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):
+            continue
+        if not os.access(folder, os.W_OK):
+            continue
+        for old in folder.parent.glob("accelsim-*") if not CONFIG.CACHE_DIR else ():
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+        return folder
+    return None
 
 
-FOLDER = str(_folder())
+FOLDER = _folder()
 
 
 def compiled_code(function: Callable[..., Any]) -> Any:
     """numba.njit(cache=True), with the cache of this state of the sources."""
+    if FOLDER is None:
+        return numba.njit(function)
     before = CONFIG.CACHE_DIR
-    CONFIG.CACHE_DIR = FOLDER
+    CONFIG.CACHE_DIR = str(FOLDER)
     try:
         return numba.njit(cache=True)(function)
     finally:

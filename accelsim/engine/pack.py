@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.errors import AccelsimError
 from accelsim.program import CAUSES, ROOT, Edge, Guard, Phase
 from accelsim.program.rows import alike_until, row_strides
 
 Int = npt.NDArray[np.int64]
 NEVER = -(1 << 62)
+MOST_PLACES = 1 << 25
+"""Tokens of a phase: half a GiB of them."""
 
 Records = Any
 """A one-dimensional array of records: rows with named fields, at known places for the compiler."""
@@ -111,6 +114,13 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
             rows.append(row)
         rings.append([places, edge.loop, edge.distance, ring - 1, size])
         places += ring * size
+        if places > MOST_PLACES:
+            one, other = (phase.tasks[task].name for task in (edge.producer, edge.consumer))
+            raise AccelsimError(
+                f"phase {phase.name}: between {one} and {other} {ring * size:,} tiles would have "
+                f"to be told apart, more than the engines hold ({MOST_PLACES:,}): cut the ranks "
+                "that both iterate into larger tiles, or move their loops outwards"
+            )
     by_consumer = sorted(range(len(kept)), key=lambda i: (kept[i].consumer, i))
     by_producer = sorted(range(len(kept)), key=lambda i: (kept[i].producer, i))
     consumers = [kept[i].consumer for i in by_consumer]

@@ -287,7 +287,9 @@ def _at_end(
         if shorter < _least(period, deepest):
             levels[level, PROBING] = 0
             clock[PROBES] -= 1
-            levels[level, RESUME] = state[COORDINATE, level] + 2 * period
+            # Where rates drift slowly every probe of a long loop may fail: ask ever less often.
+            gone = state[COORDINATE, level] - state[BEGIN, level]
+            levels[level, RESUME] = state[COORDINATE, level] + 2 * period + gone // 2
             levels[level, SEEN] = 0
             return
         _leap(

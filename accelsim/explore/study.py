@@ -13,6 +13,15 @@ from accelsim.report.figures import Figure, figure, read_published
 from accelsim.spec.records import FiguresSpec
 
 
+def check_figures(path: str) -> None:
+    """Raise AccelsimError if a plot's sweep or published file cannot be used."""
+    document: spec.Document[FiguresSpec] = spec.load(path, "figures")
+    folder = Path(document.source.name).parent
+    for plot in document.spec.plots:
+        load(str(folder / plot.rows))
+        read_published(document.spec, plot, folder)
+
+
 def study_figures(
     folder: Path, progress: Callable[[float], None] | None = None
 ) -> tuple[FiguresSpec, list[Figure]]:

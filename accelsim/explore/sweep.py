@@ -4,35 +4,55 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
+import re
 from collections.abc import Callable, Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from accelsim import spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
+from accelsim.files import write_output
 from accelsim.results import Result
 from accelsim.spec.records import CaseSpec, SweepSpec
 
 Row = dict[str, Any]
+MOST_CHECKED = 100_000
+_BRACES = re.compile(r"\{(\w+)\}")
 
 
-def load(path: str) -> spec.Document[SweepSpec]:
-    """A sweep file. Raises AccelsimError with all faults."""
+def load(path: str, inside: tuple[Path, ...] = ()) -> spec.Document[SweepSpec]:
+    """A sweep file. inside: the files whose base it is. Raises AccelsimError with all faults."""
     document: spec.Document[SweepSpec] = spec.load(path, "sweep")
+    own = Path(document.source.name).resolve()
+    if own in inside:
+        message = f"base: {path} goes out from itself"
+        raise SpecError(document.source.fault(("base",), message))
     sweep, source = document.spec, document.source
     before: list[CaseSpec] = []
     if sweep.base is not None:
-        base = load(str(Path(source.name).parent / sweep.base)).spec
+        beside = Path(source.name).parent / sweep.base
+        base = load(str(beside), (*inside, own)).spec
         before = base.cases
         sweep = sweep.model_copy(update={"axes": {**base.axes, **sweep.axes}})
     faults: list[Fault] = []
-    if "seq_len" in sweep.axes and not all(isinstance(n, int) for n in sweep.axes["seq_len"]):
-        faults.append(source.fault(("axes", "seq_len"), "seq_len: expected whole numbers"))
+    if any(type(n) is not int or n < 1 for n in sweep.axes.get("seq_len", ())):
+        message = "seq_len: expected whole numbers from 1 on"
+        faults.append(source.fault(("axes", "seq_len"), message))
     for name, values in sweep.axes.items():
+        place = ("axes", name)
         if not values or any(not isinstance(v, str | int | float) for v in values):
             message = f"axes.{name}: expected a list of plain values"
-            faults.append(source.fault(("axes", name), message))
+            faults.append(source.fault(place, message))
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                message = f"axes.{name}: {value!r} stands twice"
+                faults.append(source.fault((*place, index), message))
+        if name in sweep.columns:
+            message = f"columns.{name}: {name} is an axis, which is a column already"
+            faults.append(source.fault(("columns", name), message, key=True))
     for index, case in enumerate(sweep.cases):
         for axis, wanted in case.when.items():
             at = ("cases", index, "when", axis)
@@ -45,10 +65,60 @@ def load(path: str) -> spec.Document[SweepSpec]:
                     known = [str(v) for v in sweep.axes[axis]]
                     message = f"axis {axis} has no value {value!r}"
                     faults.append(source.fault(at, message, help=nearest(str(value), known)))
+    faults += _loose_names(document, sweep)
     if faults:
         raise SpecError(faults)
     whole = sweep.model_copy(update={"cases": [*before, *sweep.cases]})
     return dataclasses.replace(document, spec=whole)
+
+
+def _loose_names(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fault]:
+    """{NAMES} in settings and file names that are no axis; files that are not there."""
+    source, faults = document.source, []
+
+    def look(text: str, at: tuple[str | int, ...], kind: str = "") -> None:
+        inside = _BRACES.findall(text)
+        for name in inside:
+            if name not in sweep.axes:
+                message, help = f"{{{name}}} is no axis", nearest(name, sweep.axes)
+                faults.append(source.fault(at, message, help=help))
+        if kind and not inside:
+            try:
+                spec.find(_placed(text, Path(source.name).parent), kind)
+            except AccelsimError as error:
+                fault = error.faults[0]
+                faults.append(source.fault(at, fault.message, help=fault.help))
+
+    for index, case in enumerate(sweep.cases):
+        here = ("cases", index)
+        if case.workload is not None:
+            look(case.workload, (*here, "workload"), "workload")
+        for name, run in case.runs.items():
+            own = (*here, "runs", name)
+            if run.mapping is not None:
+                look(run.mapping, (*own, "mapping"), "mapping")
+            for number, text in enumerate(run.set):
+                look(text, (*own, "set", number))
+    return faults
+
+
+def check_points(document: spec.Document[SweepSpec]) -> None:
+    """Raise AccelsimError if some point has no run or no workload, naming the first."""
+    for axes in itertools.islice(_points(document.spec), MOST_CHECKED):
+        try:
+            _asked(document, axes)
+        except AccelsimError as error:
+            raise _at_point(axes, error) from None
+
+
+def _points(sweep: SweepSpec) -> Iterator[Row]:
+    for values in itertools.product(*sweep.axes.values()):
+        yield dict(zip(sweep.axes, values, strict=True))
+
+
+def _at_point(axes: Row, error: AccelsimError) -> AccelsimError:
+    where = ", ".join(f"{axis} {value}" for axis, value in axes.items())
+    return AccelsimError([Fault(f"at {where}:"), *error.faults])
 
 
 def rows(
@@ -62,28 +132,30 @@ def rows(
     everything: all measures besides the columns.
     """
     sweep = document.spec
-    points = list(itertools.product(*sweep.axes.values()))
-    beside = Path(document.source.name).parent
-    for number, values in enumerate(points):
-        axes = dict(zip(sweep.axes, values, strict=True))
+    check_points(document)
+    number = prod(len(values) for values in sweep.axes.values())
+    for done, axes in enumerate(_points(sweep)):
         try:
-            results = _run(document, axes, beside)
+            results = _run(document, axes)
             more = measures(results) if everything else {}
-            yield axes | more | _columns(document, results)
+            found = more | _columns(document, results)
+            for name in found.keys() & axes.keys():
+                message = f"axes.{name}: {name} is a measure; give the axis another name"
+                raise SpecError(document.source.fault(("axes", name), message, key=True))
         except AccelsimError as error:
-            where = ", ".join(f"{axis} {value}" for axis, value in axes.items())
-            raise AccelsimError([Fault(f"at {where}:"), *error.faults]) from None
+            raise _at_point(axes, error) from None
+        yield axes | found
         if progress is not None:
-            progress((number + 1) / len(points))
+            progress((done + 1) / number)
 
 
 def write_csv(table: list[Row], path: Path) -> None:
     """Write rows with a header. Numbers as Python shows them: whole ones exactly."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_output(path, text.getvalue())
 
 
 def measures(results: dict[str, Result]) -> Row:
@@ -141,8 +213,10 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
     return out
 
 
-def _run(document: spec.Document[SweepSpec], axes: Row, beside: Path) -> dict[str, Result]:
-    """Run all runs of a point."""
+def _asked(
+    document: spec.Document[SweepSpec], axes: Row
+) -> tuple[str, dict[str, str], dict[str, list[str]]]:
+    """Workload, mapping of each run and settings of each run at a point."""
     workload = ""
     mappings: dict[str, str] = {}
     settings: dict[str, list[str]] = {}
@@ -158,10 +232,21 @@ def _run(document: spec.Document[SweepSpec], axes: Row, beside: Path) -> dict[st
     if not mappings or not workload or loose:
         what = f"a mapping for {', '.join(loose)}" if loose else "a run and a workload"
         raise AccelsimError(f"{document.source.name}: no case gives {what}")
+    beside = Path(document.source.name).parent
+    return (
+        _placed(_filled(workload, axes), beside),
+        {name: _placed(_filled(mapping, axes), beside) for name, mapping in mappings.items()},
+        settings,
+    )
+
+
+def _run(document: spec.Document[SweepSpec], axes: Row) -> dict[str, Result]:
+    """Run all runs of a point."""
+    workload, mappings, settings = _asked(document, axes)
     return {
         name: verbs.simulate(
-            _placed(mapping, beside),
-            _placed(_filled(workload, axes), beside),
+            mapping,
+            workload,
             axes.get("seq_len"),
             settings=settings.get(name, ()),
         ).result

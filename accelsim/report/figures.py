@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Figure:
 
 def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -> Figure:
     """The figure that a plot asks for. Raises AccelsimError on an unknown column."""
+    _check_columns(plot, rows)
     panels: dict[str, list[Series]] = {}
     for source, is_published in ((rows, False), (published, True)):
         found = _series(plot, source)
@@ -46,6 +48,8 @@ def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -
             points.sort(key=lambda p: (not isinstance(p[0], int | float), p[0]))
             x, y = zip(*points, strict=True)
             panels.setdefault(panel, []).append(Series(name, x, y, is_published))
+    if not panels:
+        raise AccelsimError(f"{plot.title}: no row is left to draw")
     over = "".join(f" of {value}" for value in plot.over.values())
     y_title = plot.unit or (plot.y if isinstance(plot.y, str) else "share")
     return Figure(
@@ -56,6 +60,26 @@ def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -
         log=tuple(plot.log),
         panels={name: tuple(series) for name, series in panels.items()},
     )
+
+
+def _check_columns(plot: PlotSpec, rows: Sequence[Row]) -> None:
+    """Raise AccelsimError for a name or a value that the rows do not have."""
+    known = {name: None for row in rows for name in row}
+    wanted: dict[str, Any] = {"x": plot.x, "series": plot.series, "panel": plot.panel}
+    names = [(field, name) for field, name in wanted.items() if name is not None]
+    names += [(f, name) for f in ("where", "over") for name in getattr(plot, f)]
+    for field, name in names:
+        if name not in known:
+            message = f"{plot.title}: {field}: no column {name!r}"
+            raise AccelsimError(Fault(message, help=nearest(name, known)))
+    for field in ("where", "over"):
+        for name, wanted_values in getattr(plot, field).items():
+            values = {row[name]: None for row in rows if name in row}
+            for value in _listed(wanted_values):
+                if value not in values:
+                    message = f"{plot.title}: {field}: {name} is never {value!r}"
+                    help = nearest(str(value), [str(v) for v in values])
+                    raise AccelsimError(Fault(message, help=help))
 
 
 def _series(plot: PlotSpec, rows: Sequence[Row]) -> dict[tuple[str, str], list[tuple[Any, float]]]:
@@ -73,16 +97,28 @@ def _series(plot: PlotSpec, rows: Sequence[Row]) -> dict[tuple[str, str], list[t
                     continue
                 help = nearest(measure, row)
                 raise AccelsimError(Fault(f"{plot.title}: no column {measure!r}", help=help))
-            value = float(row[measure])
+            value = _measured(plot, row, measure)
             if base is not None:
-                other = float(base[measure])
-                value = other / value if plot.inverse else value / other
+                other = _measured(plot, base, measure)
+                above, below = (other, value) if plot.inverse else (value, other)
+                if not below:
+                    at = f"{plot.x} {row[plot.x]}"
+                    raise AccelsimError(f"{plot.title}: {measure} at {at} is divided by 0")
+                value = above / below
             panel = str(row[plot.panel]) if plot.panel else ""
             name = str(row.get(plot.series or "", "ours"))
             if several:
                 name = measure.rsplit("_", 1)[-1]
             out.setdefault((panel, name), []).append((row[plot.x], value))
     return out
+
+
+def _measured(plot: PlotSpec, row: Row, measure: str) -> float:
+    try:
+        return float(row[measure])
+    except (TypeError, ValueError):
+        message = f"{plot.title}: {measure} at {plot.x} {row.get(plot.x)}: expected a number"
+        raise AccelsimError(f"{message}, got {row[measure]!r}") from None
 
 
 def _base(plot: PlotSpec, row: Row, rows: Sequence[Row]) -> Row | None:
@@ -105,10 +141,19 @@ def read_published(spec: FiguresSpec, plot: PlotSpec, folder: Path) -> list[Row]
     if plot.published is None:
         return []
     path = folder / plot.published.file
-    if not path.is_file():
-        raise AccelsimError(f"{plot.title}: no file {str(path)!r}")
-    with path.open() as file:
-        table = list(csv.DictReader(file))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise AccelsimError(f"{plot.title}: {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise AccelsimError(f"{plot.title}: {path}: not UTF-8 (byte {error.start})") from None
+    table = list(csv.DictReader(io.StringIO(text)))
+    if not table:
+        raise AccelsimError(f"{plot.title}: {path}: expected a header and rows")
+    for line, raw in enumerate(table, start=2):
+        if None in raw or None in raw.values():
+            message = f"{plot.title}: {path}, row {line}: expected one value for each column"
+            raise AccelsimError(message)
     columns = plot.published.columns
     measures = plot.y if isinstance(plot.y, list) else [plot.y]
     names = {columns.get(plot.published.y, plot.published.y): measures[0]}

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from accelsim.errors import AccelsimError
+from accelsim.files import write_output
 from accelsim.program import Guard, Phase, Program
 from accelsim.program.unroll import at_edges
 from accelsim.results import Execution, Record
@@ -36,13 +36,7 @@ def write(program: Program, execution: Execution, path: Path) -> int:
         "tasks run": execution.tasks,
     }
     text = json.dumps({"displayTimeUnit": "ns", "otherData": other, "traceEvents": events})
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        raise AccelsimError(f"{path}: cannot be written: {error.strerror}") from None
+    write_output(path, text)
     return shown
 
 

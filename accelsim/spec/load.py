@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -44,7 +45,8 @@ def find(name: str, kind: str, beside: Path | None = None) -> Path:
     if name.endswith((".yaml", ".yml")):
         path = Path(name) if beside is None else beside / name
         if not path.is_file():
-            raise AccelsimError(f"no {kind} file {str(path)!r}")
+            folder = " (it is a folder)" if path.is_dir() else ""
+            raise AccelsimError(f"no {kind} file {str(path)!r}{folder}")
         return path
     if name not in names(kind):
         message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
@@ -83,6 +85,11 @@ def validate(
         raise SpecError(source.fault((), f"expected the keys of a {kind} file"))
     for path, new in overrides:
         value = _replace(value, path, new, kind, record)
+    if overrides:
+        given = tuple(
+            (path, f"{'.'.join((kind, *map(str, path)))}={shown(new)}") for path, new in overrides
+        )
+        source = dataclasses.replace(source, settings=given)
     try:
         return Document(record.model_validate(value), source)
     except pydantic.ValidationError as error:
@@ -170,6 +177,8 @@ def _message(item: Any) -> str:
             return f"expected a whole number, got {got}"
         case "literal_error":
             return f"expected {item['ctx']['expected']}, got {got}"
+        case "too_short":
+            return "expected at least one entry"
         case "greater_than_equal":
             return f"expected at least {item['ctx']['ge']}, got {got}"
         case "less_than_equal":

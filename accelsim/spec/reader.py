@@ -6,6 +6,7 @@ aliases may expand to. Everything after this module sees values and paths, never
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class Source:
     """A YAML text and where each of its keys and values stands.
 
     values, keys: path -> (position, width of the text there). blocks: path of a literal block ->
-    (line of its first content line, indentation).
+    (line of its first content line, indentation). settings: paths that --set replaced, as given.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     values: Mapping[KeyPath, tuple[Position, int]] = field(repr=False)
     keys: Mapping[KeyPath, tuple[Position, int]] = field(repr=False)
     blocks: Mapping[KeyPath, tuple[int, int]] = field(repr=False)
+    settings: tuple[tuple[KeyPath, str], ...] = ()
 
     def line(self, number: int) -> str:
         """The text of a line, counted from 1; empty past the end."""
@@ -58,7 +60,10 @@ class Source:
     def fault(
         self, path: KeyPath, message: str, *, help: tuple[str, ...] = (), key: bool = False
     ) -> Fault:
-        """A fault at the value (or at the key) of `path`."""
+        """A fault at the value (or at the key) of `path`; at the --set that gave it, if one did."""
+        for given, text in self.settings:
+            if [str(key) for key in path[: len(given)]] == [str(key) for key in given]:
+                return Fault(f"--set {text}: {message}", help=help)
         position, width = self._find(path, key=key)
         excerpt = self.line(position.line)
         width = max(1, min(width, len(excerpt) - position.column + 1)) if excerpt else 0
@@ -163,6 +168,11 @@ _WORDS_FOR = {
     "tag:yaml.org,2002:float": "a number",
     "tag:yaml.org,2002:bool": "true or false",
 }
+# Of the many forms that YAML 1.1 has, those that everybody reads alike.
+_ONLY = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-f_]+)"),
+    "tag:yaml.org,2002:bool": re.compile(r"true|false"),
+}
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -245,13 +255,19 @@ class _Reader:
         if node.tag == "tag:yaml.org,2002:timestamp":
             return node.value
         try:
-            return self._scalars.construct_object(node)
+            value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, LookupError):
             message = f"{node.tag} is not read here; plain values only"
             if node.tag in _WORDS_FOR:
                 message = f"{shown(node.value)} cannot be read as {_WORDS_FOR[node.tag]}"
             self.faults.append(self._fault(node, message))
             return None
+        if node.tag in _ONLY and _ONLY[node.tag].fullmatch(node.value.lower()) is None:
+            message = (
+                f"{shown(node.value)} would be read as {shown(value)}; write that, or quote it"
+            )
+            self.faults.append(self._fault(node, message))
+        return value
 
     def _place(self, node: yaml.Node) -> tuple[Position, int]:
         start, end = node.start_mark, node.end_mark
@@ -277,5 +293,7 @@ def override(assignment: str, known_roots: tuple[str, ...]) -> tuple[str, KeyPat
     if keys[0] not in known_roots:
         message = f"--set {assignment!r}: {keys[0]!r} is none of {', '.join(known_roots)}"
         raise SpecError(Fault(message, help=nearest(keys[0], known_roots)))
+    if not value_text.strip():
+        raise SpecError(f"--set {assignment!r}: expected a value after the `=`")
     parsed, _ = read_text(value_text, f"--set {path_text}")
     return keys[0], keys[1:], parsed

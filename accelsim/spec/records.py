@@ -382,7 +382,7 @@ class PlotSpec(Record):
     title: Text
     rows: Text
     x: Name
-    y: Text | list[Text]
+    y: Text | Annotated[list[Text], Field(min_length=1)]
     unit: str = ""
     series: Name | None = None
     panel: Name | None = None
@@ -401,7 +401,7 @@ class FiguresSpec(Record):
     description: str = ""
     source: Text
     labels: dict[Text, Any] = Field(default_factory=dict)
-    plots: list[PlotSpec]
+    plots: Annotated[list[PlotSpec], Field(min_length=1)]
 
 
 RECORDS: dict[str, type[Record]] = {

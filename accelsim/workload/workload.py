@@ -10,6 +10,8 @@ from accelsim.spec.records import MAX_SHAPE, SEQ_LEN, WorkloadSpec
 def shapes(document: Document[WorkloadSpec], seq_len: int | None) -> dict[str, int]:
     """Shape of every rank that the workload gives, `seq_len` put in. Raises AccelsimError."""
     spec = document.spec
+    if seq_len is not None and (isinstance(seq_len, bool) or not isinstance(seq_len, int)):
+        raise AccelsimError(f"seq_len: expected a whole number, got {seq_len!r}")
     if seq_len is not None and not 1 <= seq_len <= MAX_SHAPE:
         raise AccelsimError(f"--seq-len: expected a number from 1 to 2^62, got {seq_len}")
     open_ranks = [rank for rank, shape in spec.ranks.items() if isinstance(shape, str)]

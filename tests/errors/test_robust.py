@@ -6,10 +6,12 @@ import json
 import random
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import accelsim
 from accelsim import spec, verbs
 from accelsim.cli import app, main
 from accelsim.errors import AccelsimError
@@ -95,7 +97,10 @@ def test_settings(setting: str, message: str) -> None:
     ("arguments", "message"),
     [
         (("--set", "arch.clok=1 GHz"), "--set arch.clok: no such key\n    did you mean 'clock'?\n"),
-        (("--timeline-tasks", "0"), "--timeline-tasks: expected at least 1, got 0\n"),
+        (
+            ("--timeline-tasks", "0"),
+            "--timeline-tasks: expected a number from 1 to 10,000,000, got 0\n",
+        ),
     ],
 )
 def test_the_console_script_ends_with_1_and_only_the_message(
@@ -169,3 +174,44 @@ def test_mutated_files_never_end_in_a_traceback(kind: str, tmp_path: Path) -> No
         path.write_text(mutated(spec.find(rng.choice(spec.names(kind)), kind).read_text(), rng))
         with suppress(AccelsimError):
             verbs.check(str(path))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"seq_len": "128"}, "seq_len: expected a whole number, got '128'"),
+        ({"settings": "arch.clock=1 GHz"}, "settings: expected a sequence"),
+        ({"record": -1}, "record: expected 0 or more"),
+        ({"model": 3}, "workload: expected a name"),
+    ],
+)
+def test_calls_from_python_say_what_was_expected(call: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"model": "bert", "seq_len": 128, **call}
+    with pytest.raises(AccelsimError, match=message):
+        accelsim.simulate("fusemax__attention_1pass", **given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("analyze", "gemm", "--latex", "--json"), "--latex prints the cascade alone"),
+        ((*RUN, "--timeline-tasks", "5"), "has no effect without --timeline"),
+        ((*RUN, "--set", "arch.clock=0 Hz"), "--set arch.clock='0 Hz': clock: expected more"),
+        ((*RUN, "--set", "arch.clock="), "expected a value after the `=`"),
+    ],
+)
+def test_options_without_effect_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    shown = CliRunner().invoke(app, list(arguments))
+    assert message in str(shown.exception)
+
+
+def test_more_tiles_than_can_be_told_apart() -> None:
+    settings = (
+        "arch.levels.global_buffer.capacity=1 GiB",
+        "mapping.phases.attention.loops=[M1, H, P1, B, P2]",
+        "mapping.phases.attention.einsums.AV.stage={M1: 1}",
+        "workload.ranks.F=8",
+        "arch.units.array_2d.shape={rows: 64, cols: 4}",
+    )
+    with pytest.raises(AccelsimError, match="tiles would have to be told apart"):
+        accelsim.simulate("fusemax__attention_1pass_serial", "bert", 3000, settings=settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +13,8 @@ from typer.testing import CliRunner
 from accelsim import explore
 from accelsim.cli import app
 from accelsim.errors import AccelsimError
-from accelsim.report.figures import figure, page
-from accelsim.spec.records import PlotSpec
+from accelsim.report.figures import figure, page, read_published
+from accelsim.spec.records import FiguresSpec, PlotSpec
 
 STUDY = Path(__file__).parents[2] / "studies" / "fusemax"
 SWEEP = """sweep: small
@@ -64,11 +65,19 @@ def test_a_base_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("fusemax__attention_1pass", "fusemax_attention_1pass"), "at design one, seq_len 256:"),
+        (
+            ("fusemax__attention_1pass", "fusemax_attention_1pass"),
+            "no mapping named 'fusemax_attention_1pass'",
+        ),
         (("workload: bert, ", ""), "no case gives a run and a workload"),
         (("design: two", "design: tow"), "axis design has no value 'tow'"),
         (("source: here", "source: here\ncolumns: {t: secnds}"), "no measure 'secnds'"),
-        (("ranks.B=1", "ranks.B=0"), "expected a number from 1"),
+        (("ranks.B=1", "ranks.B=0"), "at design one, seq_len 256:"),
+        (("source: here", "source: here\nbase: sweep.yaml"), "goes out from itself"),
+        (("source: here", "source: here\ncolumns: {design: seconds}"), "design is an axis"),
+        (("seq_len: [", "cycles: [1], seq_len: ["), "cycles is a measure"),
+        (("H={seq_len}", "H={b}"), "{b} is no axis"),
+        (("[one, two]", "[one, two, one]"), "'one' stands twice"),
     ],
 )
 def test_faults_name_the_point(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -102,6 +111,40 @@ def test_a_figure_is_a_record_first() -> None:
     ours, theirs = [s for s in made.panels[""] if s.name == "b"]
     assert (ours.x, ours.y, ours.published) == ((1, 2), (4.0, 3.0), False)
     assert (theirs.x, theirs.y, theirs.published) == ((1,), (4.0,), True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": "nn"}, "x: no column 'nn'"),
+        ({"panel": "zz"}, "panel: no column 'zz'"),
+        ({"series": "zz"}, "series: no column 'zz'"),
+        ({"where": {"n": 3}}, "where: n is never 3"),
+        ({"over": {"q": 3}}, "over: no column 'q'"),
+        ({"over": {"n": 3}}, "over: n is never 3"),
+        ({"y": "design"}, "expected a number, got 'a'"),
+    ],
+)
+def test_a_plot_of_what_is_not_there(change: dict[str, Any], message: str) -> None:
+    plot = PlotSpec.model_validate({"title": "F", "rows": "x", "x": "n", "y": "t", **change})
+    with pytest.raises(AccelsimError, match=message):
+        figure(plot, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"n,t\n1\n", "row 2: expected one value for each column"),
+        (b"n,t\n", "expected a header and rows"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_published_files_that_are_none(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "p.csv").write_bytes(text)
+    plot = {"title": "F", "rows": "x", "x": "n", "y": "t", "published": {"file": "p.csv", "y": "t"}}
+    spec = FiguresSpec.model_validate({"figures": "f", "source": "here", "plots": [plot]})
+    with pytest.raises(AccelsimError, match=message):
+        read_published(spec, spec.plots[0], tmp_path)
 
 
 def test_the_page_needs_no_network() -> None:
