@@ -29,6 +29,7 @@ from accelsim.cascade.nodes import (
     Value,
     iteration_variables,
     reduced_variables,
+    whole_coordinates,
 )
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Whole, evaluate, variables
@@ -320,7 +321,11 @@ class _Run:
         return inside
 
     def _whole(self, whole: Whole, grid: _Grid) -> Any:
-        at = {variable: grid.coordinates(variable) for variable in variables(whole)}
+        used = variables(whole)
+        at = {variable: grid.coordinates(variable) for variable in grid.variables}
+        if not set(used) <= set(at):
+            places = whole_coordinates(grid.variables, self.rank_of, self.cascade.partitions)
+            at |= {name: evaluate(p, at, self.numbers) for name, p in places.items()}
         return evaluate(whole, at, self.numbers, self.tables)
 
     def _expression(

@@ -10,10 +10,10 @@ A cascade is a sequence of Einsums over tensors whose ranks are named. Grammar (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from accelsim.cascade.whole import Whole, variables
+from accelsim.cascade.whole import Whole, split_coordinate, variables
 from accelsim.errors import Position
 
 
@@ -139,6 +139,9 @@ class Table:
     ranks: tuple[str, ...]
 
 
+Partitions = tuple[tuple[str, tuple[str, ...]], ...]
+
+
 @dataclass(frozen=True)
 class Cascade:
     """A checked cascade (see build.py for what holds).
@@ -153,7 +156,7 @@ class Cascade:
     source: str
     description: str
     ranks: tuple[str, ...]
-    partitions: tuple[tuple[str, tuple[str, ...]], ...]
+    partitions: Partitions
     variables: tuple[tuple[str, str], ...]
     tensors: tuple[Tensor, ...]
     iterative: tuple[str, ...]
@@ -239,6 +242,21 @@ def iteration_variables(einsum: Einsum) -> tuple[str, ...]:
             elif isinstance(index, Computed):
                 seen |= dict.fromkeys(variables(index.whole))
     return tuple(seen)
+
+
+def whole_coordinates(
+    over: Iterable[str], rank_of: Mapping[str, str], partitions: Partitions
+) -> dict[str, Whole]:
+    """Variable of a cut rank -> its coordinate M0*m1 + m0, where all parts are iterated over.
+
+    over: rank variables of an iteration space.
+    """
+    out = {}
+    for root, parts in partitions:
+        own = [v for part in parts for v in over if rank_of[v] == part]
+        if len(own) == len(parts):
+            out[root.lower()] = split_coordinate(own, parts)
+    return out
 
 
 def reduced_variables(einsum: Einsum) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import ENDED, EPOCH, RECORDED, TILES, next_tile, run_epoch
+from accelsim.engine.merge import merge
 from accelsim.engine.pack import Int, Records, pack
 from accelsim.engine.workspace import Workspace, run_phases
 from accelsim.program import Phase, Program
@@ -38,6 +40,8 @@ def _run_phase(
     record: int | None,
     report: Callable[[float], None],
 ) -> PhaseExecution:
+    merged = merge(phase)
+    phase = merged.phase
     packed = pack(phase, sparse=True)
     work = Workspace.make(program, phase, packed, begin, record)
     nothing = (NOTHING, NOTHING_3, NOTHING, NOTHING_2, NOTHING_2)
@@ -45,7 +49,8 @@ def _run_phase(
     while not _advance(*everything):
         report(work.share(phase))
     report(1.0)
-    return work.finish(program, packed, begin)
+    done = work.finish(program, packed, begin)
+    return dataclasses.replace(done, record=merged.restore(done.record))
 
 
 @compiled_code

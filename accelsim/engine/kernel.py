@@ -5,7 +5,7 @@ one loop without calls. `track` is a constant there: what is under `if track` co
 engine nothing.
 
 Arrays: see pack.py for tasks, reads, writes, tokens, lower, upper. tiles [ring, 3L+3] holds the
-tiles still in the pipeline. state [8, L]: see below.
+tiles still in the pipeline. state [11, L]: see below.
 totals [T + 4S + 2]: instances per task, waits per server and cause, and what `steady` adds up.
 kept [N, 3+L]: task, start, end, coordinates of recorded instances.
 """
@@ -24,8 +24,9 @@ from accelsim.program import MOST_MARKS
 # Rows of `state`. BEGIN, END: of the present run of coordinates; RUN, LAST_RUN: which of `runs` it
 # is, and which is the last of this row; STEP: iterations since the loop was entered; ROW_END: one
 # past its last coordinate.
-COORDINATE, BEGIN, END, COUNT, STEP, RUN, LAST_RUN, ROW_END = range(8)
-STATE = 8
+# FIRSTS, LASTS, MARKED: bits that the loop adds to those of a tile.
+COORDINATE, BEGIN, END, COUNT, STEP, RUN, LAST_RUN, ROW_END, FIRSTS, LASTS, MARKED = range(11)
+STATE = 11
 # Places of `clock`: next epoch, tiles made, whether the loops have ended, instances recorded,
 # instances really executed (never taken back), number of active probes.
 EPOCH, TILES, ENDED, RECORDED, WORK, PROBES = range(6)
@@ -34,11 +35,18 @@ N_CAUSES = 4
 
 
 @njit(inline="always")
+def at(index: int) -> Any:
+    """An index that is never negative: nothing to wrap around (a quarter of the time)."""
+    return np.uint64(index)
+
+
+@njit(inline="always")
 def ends(level: int, state: Int) -> bool:
     """Whether a loop stands at the last coordinate of its row."""
+    loop = at(level)
     return bool(
-        state[COORDINATE, level] + 1 == state[END, level]
-        and state[RUN, level] == state[LAST_RUN, level]
+        state[COORDINATE, loop] + 1 == state[END, loop]
+        and state[RUN, loop] == state[LAST_RUN, loop]
     )
 
 
@@ -80,24 +88,27 @@ def next_tile(loops: Int, offsets: Int, runs: Int, tiles: Int, state: Int, made:
             state[COORDINATE, level] = state[BEGIN, level] = runs[run, 0]
             state[END, level] = runs[run, 0] + runs[run, 1]
             state[ROW_END, level] = runs[last, 0] + runs[last, 1]
-        row = made & (tiles.shape[0] - 1)
-        at_first = 0
-        at_last = 0
-        marks = 0
-        for level in range(depth):
-            tiles[row, level] = state[COUNT, level]
-            tiles[row, depth + 1 + level] = state[COORDINATE, level]
-            tiles[row, 2 * depth + 1 + level] = state[STEP, level]
+        for level in range(max(entered - 1, 0), depth):
+            first = last = marks = 0
             if not loops[level, 2]:
-                at_first |= (state[STEP, level] == 0) << level
-                at_last |= ends(level, state) << level
+                first = (state[STEP, level] == 0) << level
+                last = ends(level, state) << level
             if loops[level, 1] >= 0:
                 run = state[RUN, level]
-                at_first |= runs[run, 2]
-                at_last |= runs[run, 3]
-                marks |= runs[run, 4]
-        tiles[row, 3 * depth + 1] = at_first | marks << depth
-        tiles[row, 3 * depth + 2] = at_last | ((1 << MOST_MARKS) - 1 & ~marks) << depth
+                first, last, marks = first | runs[run, 2], last | runs[run, 3], runs[run, 4]
+            state[FIRSTS, level], state[LASTS, level] = first, last
+            state[MARKED, level] = marks
+        tile = at(made & tiles.shape[0] - 1)
+        at_first = at_last = marks = 0
+        for level in range(depth):
+            tiles[tile, at(level)] = state[COUNT, level]
+            tiles[tile, at(depth + 1 + level)] = state[COORDINATE, level]
+            tiles[tile, at(2 * depth + 1 + level)] = state[STEP, level]
+            at_first |= state[FIRSTS, level]
+            at_last |= state[LASTS, level]
+            marks |= state[MARKED, level]
+        tiles[tile, at(3 * depth + 1)] = at_first | marks << depth
+        tiles[tile, at(3 * depth + 2)] = at_last | ((1 << MOST_MARKS) - 1 & ~marks) << depth
     return entered
 
 
@@ -111,12 +122,6 @@ def fires(task: Any, at_first: int, at_last: int) -> bool:
         and not (other != 0 and (at_first & other) == other)
         and not (end != 0 and (at_last & end) == end)
     )
-
-
-@njit(inline="always")
-def at(index: int) -> Any:
-    """An index that is never negative: nothing to wrap around (a quarter of the time)."""
-    return np.uint64(index)
 
 
 # Columns of `levels` (extrapolate.py) that taking a probe back needs.
