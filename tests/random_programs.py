@@ -94,17 +94,15 @@ def _loops(rng: random.Random, most_tiles: int) -> tuple[Loop, ...]:
 
 
 def _rows(rng: random.Random, loops: list[Loop], trips: int) -> Rows:
-    """A few different rows, many times each, with gaps, marks and first and last visits."""
+    """A few different rows, many times each, with gaps and marks."""
     outer = sorted(rng.sample(range(len(loops)), rng.randint(1, min(2, len(loops)))))
-    decides = 1 << rng.choice(outer) if rng.random() < 0.4 else 0
     kinds = []
     for _ in range(rng.randint(1, 3)):
         runs: list[tuple[int, ...]] = []
         at = rng.randrange(trips)
         while at < trips:
             length = rng.randint(1, trips - at) if rng.random() < 0.7 else 1
-            first, last = (decides * (rng.random() < 0.3) for _ in range(2))
-            runs.append((at, length, first, last, rng.choice((0, 0, 1, 2, 3))))
+            runs.append((at, length, rng.choice((0, 0, 1, 2, 3))))
             at += length + rng.choice((0, 0, 1, rng.randint(0, 5)))
             if rng.random() < 0.4:
                 break
@@ -113,7 +111,7 @@ def _rows(rng: random.Random, loops: list[Loop], trips: int) -> Rows:
     rows: list[list[tuple[int, ...]]] = []
     while len(rows) < number:
         rows += [rng.choice(kinds)] * rng.choice((1, 1, 2, rng.randint(1, number)))
-    return rows_of(outer, rows[:number], decides)
+    return rows_of(outer, rows[:number])
 
 
 def _guard(rng: random.Random, depth: int) -> Guard:

@@ -48,15 +48,13 @@ def loop_nests(draw: st.DrawFn) -> tuple[Loop, ...]:
 
 @st.composite
 def listed_rows(draw: st.DrawFn, loops: list[Loop], trips: int) -> Rows:
-    """Any coordinates in any row, with marks; maybe first and last visits of an outer loop."""
+    """Any coordinates in any row, with marks."""
     outer = sorted(draw(st.sets(st.integers(0, len(loops) - 1), min_size=1, max_size=2)))
-    decides = draw(st.sampled_from((0, 1 << draw(st.sampled_from(outer)))))
     rows = []
     for _ in range(prod(loops[loop].trips for loop in outer)):
         seen = sorted(draw(st.sets(st.integers(0, trips - 1), min_size=1)))
-        bits = st.sampled_from((0, decides))
-        rows.append([(c, 1, draw(bits), draw(bits), draw(st.integers(0, 3))) for c in seen])
-    return rows_of(outer, rows, decides)
+        rows.append([(c, 1, draw(st.integers(0, 3))) for c in seen])
+    return rows_of(outer, rows)
 
 
 def subsets(size: int) -> st.SearchStrategy[tuple[int, ...]]:

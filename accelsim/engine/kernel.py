@@ -82,22 +82,17 @@ def next_tile(loops: Int, offsets: Int, runs: Int, tiles: Int, state: Int, made:
                 state[END, level] = state[ROW_END, level] = loops[level, 0]
                 continue
             for outer in range(level):
-                row += loops[level, 3 + outer] * state[COORDINATE, outer]
+                row += loops[level, 2 + outer] * state[COORDINATE, outer]
             run, last = offsets[row], offsets[row + 1] - 1
             state[RUN, level], state[LAST_RUN, level] = run, last
             state[COORDINATE, level] = state[BEGIN, level] = runs[run, 0]
             state[END, level] = runs[run, 0] + runs[run, 1]
             state[ROW_END, level] = runs[last, 0] + runs[last, 1]
         for level in range(max(entered - 1, 0), depth):
-            first = last = marks = 0
-            if not loops[level, 2]:
-                first = (state[STEP, level] == 0) << level
-                last = ends(level, state) << level
+            state[FIRSTS, level] = (state[STEP, level] == 0) << level
+            state[LASTS, level] = ends(level, state) << level
             if loops[level, 1] >= 0:
-                run = state[RUN, level]
-                first, last, marks = first | runs[run, 2], last | runs[run, 3], runs[run, 4]
-            state[FIRSTS, level], state[LASTS, level] = first, last
-            state[MARKED, level] = marks
+                state[MARKED, level] = runs[state[RUN, level], 2]
         tile = at(made & tiles.shape[0] - 1)
         at_first = at_last = marks = 0
         for level in range(depth):

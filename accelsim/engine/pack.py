@@ -54,9 +54,9 @@ class Packed:
     A tile row: counts [0..L-1], 0, coordinates [L+1..2L], iterations since the loop was entered
     [2L+1..3L], bits of loops at their first and at their last iteration; above these, bits of the
     marks that it has (first) and has not (last).
-    loops [L, 3+L]: trips, first entry in `offsets` (-1: all coordinates), whether another loop's
-    runs tell its first and last, strides of outer loops in its row number. offsets: into runs, one
-    row behind the other. runs [R, 5]: as in program.Rows.
+    loops [L, 2+L]: trips, first entry in `offsets` (-1: all coordinates), strides of outer loops
+    in its row number. offsets: into runs, one row behind the other. runs [R, 3]: as in
+    program.Rows.
     """
 
     tasks: Records
@@ -151,21 +151,18 @@ def _loops(phase: Phase) -> tuple[Int, Int, Int]:
     """loops, offsets and runs of Packed."""
     depth = len(phase.loops)
     trips = [loop.trips for loop in phase.loops]
-    loops = np.zeros((depth, 3 + depth), np.int64)
+    loops = np.zeros((depth, 2 + depth), np.int64)
     offsets: list[Int] = [np.zeros(0, np.int64)]
-    runs: list[Int] = [np.zeros((0, 5), np.int64)]
-    decides = 0
+    runs: list[Int] = [np.zeros((0, 3), np.int64)]
     for level, loop in enumerate(phase.loops):
         loops[level, :2] = loop.trips, -1
         if loop.rows is None:
             continue
-        decides |= loop.rows.decides
         loops[level, 1] = sum(map(len, offsets))
         for outer, stride in row_strides(loop.rows, trips).items():
-            loops[level, 3 + outer] = stride
+            loops[level, 2 + outer] = stride
         offsets.append(loop.rows.offsets + sum(map(len, runs)))
         runs.append(loop.rows.runs)
-    loops[:, 2] = decides >> np.arange(depth) & 1
     return loops, np.concatenate(offsets), np.concatenate(runs)
 
 
@@ -219,8 +216,7 @@ def _only(phase: Phase, edge: Edge, depth: int) -> tuple[int, int]:
     producer, consumer = phase.tasks[edge.producer], phase.tasks[edge.consumer]
     free = {loop for loop in range(edge.loop + 1, depth) if loop not in edge.matched}
     inside = phase.loops[edge.loop + 1 :]
-    decided = any(loop.rows is not None and loop.rows.decides for loop in phase.loops)
-    if decided or any(loop.rows is not None for loop in inside):
+    if any(loop.rows is not None for loop in inside):
         return 0, 0  # a coordinate may be there in some iterations only
     if producer.guard.marked or producer.guard.unmarked:
         return 0, 0

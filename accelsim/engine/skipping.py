@@ -141,8 +141,7 @@ def _edge_rows(phase: Phase, packed: Packed) -> tuple[Int, Int]:
 
 def _differing(phase: Phase, level: int) -> tuple[int, int]:
     """How many first and last iterations of a loop differ from the others."""
-    decided = any(loop.rows and loop.rows.decides >> level & 1 for loop in phase.loops)
-    guards = [] if decided else [task.guard for task in phase.tasks]
+    guards = [task.guard for task in phase.tasks]
     first = int(any(level in (*g.first, *g.not_first) for g in guards))
     last = int(any(level in (*g.last, *g.not_last) for g in guards))
     resets = [e.distance for e in phase.edges if e.reset and e.loop == level]

@@ -61,8 +61,7 @@ def _check_rows(phase: Phase, level: int, rows: Rows) -> None:
     follows[rows.offsets[:-1]] = False
     later = np.flatnonzero(follows)
     assert (rows.runs[later, 0] >= ends[later - 1]).all(), f"{where}: runs out of order"
-    assert (rows.runs[:, 4] >> MOST_MARKS == 0).all(), f"{where}: more than {MOST_MARKS} marks"
-    assert rows.decides < 1 << level, f"{where}: decides for a loop that is not outer"
+    assert (rows.runs[:, 2] >> MOST_MARKS == 0).all(), f"{where}: more than {MOST_MARKS} marks"
 
 
 def _check_task(phase: Phase, task: Task, servers: int) -> None:

@@ -60,15 +60,12 @@ class Rows:
 
     loops: outer loops that choose the row, outermost first; rows are numbered row-major over all
     their coordinates. offsets [N+1]: row r has the runs offsets[r] to offsets[r+1], at least one.
-    runs [R, 5]: first coordinate, length (at least 1), bits of loops that are at their first and
-    at their last visit, bits of marks; ascending within a row. decides: bits of the outer loops
-    for which the runs tell first and last, in place of the loop's own coordinate.
+    runs [R, 3]: first coordinate, length (at least 1), bits of marks; ascending within a row.
     """
 
     loops: tuple[int, ...]
     offsets: npt.NDArray[np.int64]
     runs: npt.NDArray[np.int64]
-    decides: int = 0
 
 
 @dataclass(frozen=True)

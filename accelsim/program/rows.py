@@ -12,24 +12,16 @@ import numpy.typing as npt
 from accelsim.program.program import Rows
 
 Int = npt.NDArray[np.int64]
-FIRST, LENGTH, AT_FIRST, AT_LAST, MARKS = range(5)
 
 
-def rows_of(
-    loops: Sequence[int], rows: Iterable[Sequence[Sequence[int]]], decides: int = 0
-) -> Rows:
-    """Rows from lists of runs: (first coordinate, length[, bits at first, at last, marks])."""
+def rows_of(loops: Sequence[int], rows: Iterable[Sequence[Sequence[int]]]) -> Rows:
+    """Rows from lists of runs: (first coordinate, length[, marks])."""
     offsets = [0]
     runs: list[tuple[int, ...]] = []
     for row in rows:
-        runs += [(*run, *(0,) * (5 - len(run))) for run in row]
+        runs += [(*run, *(0,) * (3 - len(run))) for run in row]
         offsets.append(len(runs))
-    return Rows(
-        tuple(loops),
-        np.array(offsets, np.int64),
-        np.array(runs, np.int64).reshape(-1, 5),
-        decides,
-    )
+    return Rows(tuple(loops), np.array(offsets, np.int64), np.array(runs, np.int64).reshape(-1, 3))
 
 
 def alike_until(rows: Rows, trips: Sequence[int], axis: int) -> Int:
@@ -61,18 +53,7 @@ def _row_ids(rows: Rows) -> Int:
 
 def renumbered(rows: Rows, new: Sequence[int]) -> Rows:
     """Rows for loops with other numbers; `new` of each old loop."""
-
-    def bits(old: Int) -> Int:
-        out = np.zeros_like(old)
-        for loop, number in enumerate(new):
-            out |= (old >> loop & 1) << number
-        return out
-
-    runs = rows.runs.copy()
-    for column in (AT_FIRST, AT_LAST):
-        runs[:, column] = bits(runs[:, column])
-    decides = int(bits(np.array([rows.decides], np.int64))[0])
-    return Rows(tuple(new[loop] for loop in rows.loops), rows.offsets, runs, decides)
+    return Rows(tuple(new[loop] for loop in rows.loops), rows.offsets, rows.runs)
 
 
 def row_strides(rows: Rows, trips: Sequence[int]) -> dict[int, int]:

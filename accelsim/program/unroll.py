@@ -37,45 +37,33 @@ class Instance:
     waits: tuple[tuple[int, int], ...]
 
 
-def visited(phase: Phase, level: int, outer: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    """Coordinates that a loop visits: (coordinate, bits at first, at last, marks)."""
+def visited(phase: Phase, level: int, outer: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Coordinates that a loop visits, with their marks."""
     rows = phase.loops[level].rows
     if rows is None:
-        return [(c, 0, 0, 0) for c in range(phase.loops[level].trips)]
+        return [(c, 0) for c in range(phase.loops[level].trips)]
     row = row_number(phase, rows, outer)
-    out: list[tuple[int, int, int, int]] = []
-    for first, length, *bits in rows.runs[rows.offsets[row] : rows.offsets[row + 1]].tolist():
-        out += [(c, *bits) for c in range(first, first + length)]
+    out: list[tuple[int, int]] = []
+    for first, length, marks in rows.runs[rows.offsets[row] : rows.offsets[row + 1]].tolist():
+        out += [(c, marks) for c in range(first, first + length)]
     return out
-
-
-def decided(phase: Phase) -> int:
-    """Bits of the loops for which runs tell first and last."""
-    bits = 0
-    for loop in phase.loops:
-        bits |= loop.rows.decides if loop.rows else 0
-    return bits
 
 
 def at_edges(
     phase: Phase, coordinates: Sequence[int]
 ) -> tuple[tuple[bool, ...], tuple[bool, ...], int]:
     """Which loops are at their first and at their last iteration at a tile; its marks."""
-    first = last = marks = 0
-    free = ~decided(phase)
+    is_first, is_last, marks = [], [], 0
     for level, coordinate in enumerate(coordinates):
         low, high = 0, phase.loops[level].trips - 1
         if (rows := phase.loops[level].rows) is not None:
             row = row_number(phase, rows, coordinates)
             runs = rows.runs[rows.offsets[row] : rows.offsets[row + 1]]
             low, high = int(runs[0, 0]), int(runs[-1, 0] + runs[-1, 1]) - 1
-            own = runs[np.searchsorted(runs[:, 0], coordinate, "right") - 1].tolist()
-            first, last, marks = first | own[2], last | own[3], marks | own[4]
-        first |= free & (coordinate == low) << level
-        last |= free & (coordinate == high) << level
-    levels = range(len(coordinates))
-    is_first = tuple(bool(first >> level & 1) for level in levels)
-    return is_first, tuple(bool(last >> level & 1) for level in levels), marks
+            marks |= int(runs[np.searchsorted(runs[:, 0], coordinate, "right") - 1, 2])
+        is_first.append(coordinate == low)
+        is_last.append(coordinate == high)
+    return tuple(is_first), tuple(is_last), marks
 
 
 def row_number(phase: Phase, rows: Rows, coordinates: Sequence[int]) -> int:
@@ -87,35 +75,31 @@ def row_number(phase: Phase, rows: Rows, coordinates: Sequence[int]) -> int:
 
 def tiles(phase: Phase) -> Iterator[Tile]:
     """The innermost iterations of a phase, in order."""
-    depth = len(phase.loops)
-    count = [-1] * depth
-    decides = decided(phase)
+    count = [-1] * len(phase.loops)
 
     def descend(
-        outer: tuple[int, ...], step: tuple[int, ...], first: int, last: int, marks: int
+        outer: tuple[int, ...],
+        step: tuple[int, ...],
+        first: tuple[bool, ...],
+        last: tuple[bool, ...],
+        marks: int,
     ) -> Iterator[Tile]:
         level = len(outer)
-        if level == depth:
-            is_first, is_last = (
-                tuple(bool(bits >> l & 1) for l in range(depth)) for bits in (first, last)
-            )
-            yield Tile(outer, tuple(count), step, is_first, is_last, marks)
+        if level == len(phase.loops):
+            yield Tile(outer, tuple(count), step, first, last, marks)
             return
         there = visited(phase, level, outer)
-        for number, (coordinate, at_first, at_last, marked) in enumerate(there):
+        for number, (coordinate, marked) in enumerate(there):
             count[level] += 1
-            if not decides >> level & 1:
-                at_first |= (number == 0) << level
-                at_last |= (number == len(there) - 1) << level
             yield from descend(
                 (*outer, coordinate),
                 (*step, number),
-                first | at_first,
-                last | at_last,
+                (*first, number == 0),
+                (*last, number == len(there) - 1),
                 marks | marked,
             )
 
-    yield from descend((), (), 0, 0, 0)
+    yield from descend((), (), (), (), 0)
 
 
 def instances(phase: Phase) -> list[Instance]:

@@ -50,8 +50,8 @@ def phase(**change: Any) -> Program:
     return replace(GOOD, phases=(replace(PHASE, **change),))
 
 
-def rows(outer: list[int], runs: list[list[tuple[int, int]]], decides: int = 0) -> Program:
-    return phase(loops=(M, Loop("P", 3, rows_of(outer, runs, decides))))
+def rows(outer: list[int], runs: list[list[tuple[int, ...]]]) -> Program:
+    return phase(loops=(M, Loop("P", 3, rows_of(outer, runs))))
 
 
 def task(**change: Any) -> Program:
@@ -82,7 +82,7 @@ def held(**change: Any) -> Program:
         (rows([0], [[(-1, 2)]] * 3), "loop P: coordinates below 0"),
         (rows([0], [[(2, 2)]] * 3), "loop P: coordinates beyond its trips"),
         (rows([0], [[(1, 1), (0, 1)]] * 3), "loop P: runs out of order"),
-        (rows([0], [[(0, 1)]] * 3, 2), "loop P: decides for a loop that is not outer"),
+        (rows([0], [[(0, 1, 256)]] * 3), "loop P: more than 8 marks"),
         (task(guard=Guard(marked=(8,))), "guard on mark 8"),
         (task(server=1), "task use: no server 1"),
         (task(server=-1), "task use: no server -1"),
