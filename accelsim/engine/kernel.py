@@ -4,7 +4,7 @@ These functions are inlined where they are used (numba copies their bodies), so 
 one loop without calls. `track` is a constant there: what is under `if track` costs the compiled
 engine nothing.
 
-Arrays: see pack.py for tasks, reads, writes, tokens, lower, upper. tiles [ring, 3L+3] holds the
+Arrays: see pack.py for tasks, reads, writes, tokens, loops, runs. tiles [ring, 3L+3] holds the
 tiles still in the pipeline. state [11, L]: see below.
 totals [T + 4S + 2]: instances per task, waits per server and cause, and what `steady` adds up.
 kept [N, 3+L]: task, start, end, coordinates of recorded instances.
@@ -24,7 +24,7 @@ from accelsim.program import MOST_MARKS
 # Rows of `state`. BEGIN, END: of the present run of coordinates; RUN, LAST_RUN: which of `runs` it
 # is, and which is the last of this row; STEP: iterations since the loop was entered; ROW_END: one
 # past its last coordinate.
-# FIRSTS, LASTS, MARKED: bits that the loop adds to those of a tile.
+# FIRSTS, LASTS, MARKED: bits of a tile from this loop and those around it.
 COORDINATE, BEGIN, END, COUNT, STEP, RUN, LAST_RUN, ROW_END, FIRSTS, LASTS, MARKED = range(11)
 STATE = 11
 # Places of `clock`: next epoch, tiles made, whether the loops have ended, instances recorded,
@@ -88,22 +88,24 @@ def next_tile(loops: Int, offsets: Int, runs: Int, tiles: Int, state: Int, made:
             state[COORDINATE, level] = state[BEGIN, level] = runs[run, 0]
             state[END, level] = runs[run, 0] + runs[run, 1]
             state[ROW_END, level] = runs[last, 0] + runs[last, 1]
-        for level in range(max(entered - 1, 0), depth):
-            state[FIRSTS, level] = (state[STEP, level] == 0) << level
-            state[LASTS, level] = ends(level, state) << level
+        changed = max(entered - 1, 0)
+        first = last = marks = 0
+        if changed > 0:
+            first, last = state[FIRSTS, changed - 1], state[LASTS, changed - 1]
+            marks = state[MARKED, changed - 1]
+        for level in range(changed, depth):
+            first |= (state[STEP, level] == 0) << level
+            last |= ends(level, state) << level
             if loops[level, 1] >= 0:
-                state[MARKED, level] = runs[state[RUN, level], 2]
+                marks |= runs[state[RUN, level], 2]
+            state[FIRSTS, level], state[LASTS, level], state[MARKED, level] = first, last, marks
         tile = at(made & tiles.shape[0] - 1)
-        at_first = at_last = marks = 0
         for level in range(depth):
             tiles[tile, at(level)] = state[COUNT, level]
             tiles[tile, at(depth + 1 + level)] = state[COORDINATE, level]
             tiles[tile, at(2 * depth + 1 + level)] = state[STEP, level]
-            at_first |= state[FIRSTS, level]
-            at_last |= state[LASTS, level]
-            marks |= state[MARKED, level]
-        tiles[tile, at(3 * depth + 1)] = at_first | marks << depth
-        tiles[tile, at(3 * depth + 2)] = at_last | ((1 << MOST_MARKS) - 1 & ~marks) << depth
+        tiles[tile, at(3 * depth + 1)] = first | marks << depth
+        tiles[tile, at(3 * depth + 2)] = last | ((1 << MOST_MARKS) - 1 & ~marks) << depth
     return entered
 
 
@@ -184,10 +186,11 @@ def run_epoch(
         cause = -1
         for k in range(task.in_from, task.in_to):
             read = reads[at(k)]
-            if at_first & read.only != read.only:
-                continue
-            if read.reset and tiles[row, at(2 * depth + 1 + read.loop)] < read.reset:
-                continue
+            if read.sometimes:
+                if at_first & read.only != read.only:
+                    continue
+                if tiles[row, at(2 * depth + 1 + read.loop)] < read.reset:
+                    continue
             count = tiles[row, at(read.loop)] - read.shift
             place = read.base + (count & read.mask) * read.size
             for m in range(read.strides_from, read.strides_to):

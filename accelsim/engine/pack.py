@@ -40,7 +40,9 @@ TASK = _record(
 # An edge, seen from one of its two ends. shift: its distance at the reader, its latency at the
 # writer. only: loops at whose first coordinates (reader), last coordinates (writer) alone the
 # token is looked at. The rows of `strides` from..to are those of its matched loops.
-EDGE = _record("base loop shift mask size cause reset only strides_from strides_to")
+EDGE = _record(
+    "base loop shift mask size cause reset only sometimes strides_from strides_to"
+)
 STRIDE = _record("column stride")  # a coordinate's column in a tile row, places between two of it
 TOKEN = _record("value tag")
 
@@ -110,7 +112,8 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
         first, last = _only(phase, edge, depth) if sparse else (0, 0)
         for rows, shift, only in ((reads, edge.distance, first), (writes, edge.latency, last)):
             cause = CAUSES.index(edge.cause)
-            row = (places, loop, shift, ring - 1, size, cause, reset, only, begin, len(strides))
+            own = (places, loop, shift, ring - 1, size, cause, reset, only)
+            row = (*own, only != 0 or reset != 0, begin, len(strides))
             rows.append(row)
         rings.append([places, edge.loop, edge.distance, ring - 1, size])
         places += ring * size
