@@ -61,7 +61,7 @@ def simulate(
     workload_doc = _document(model, "workload", overrides["workload"])
     machine = arch.build(arch_doc)
     built = cascade.build(cascade_doc)
-    shapes = workload.shapes(workload_doc, seq_len)
+    shapes = cascade.with_parameters(built, workload.shapes(workload_doc, seq_len))
     mapped = mapping.build(mapping_doc, built, machine, shapes)
     lowered = program.lower(mapped)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
@@ -127,6 +127,7 @@ def _check_mapping(
     errors: list[AccelsimError] = []
     for size in PROBES:
         shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(("E", "F"), 64)
+        shapes = cascade.with_parameters(built, shapes, missing=size // 4)
         try:
             program.lower(mapping.build(document, built, machine, shapes))
         except AccelsimError as error:

@@ -13,10 +13,12 @@ from accelsim.cascade.nodes import (
     Call,
     Cascade,
     Einsum,
+    accesses,
     calls,
     iteration_variables,
     reduced_variables,
 )
+from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import (
     joined_parts,
     names,
@@ -30,12 +32,15 @@ def point_operations(einsum: Einsum) -> dict[str, int]:
     """Operations of one point: operation -> how many.
 
     Every map operator counts once, a reduction adds one of its operator. An outermost product
-    that is reduced by a sum is one `mac`. Negation is part of what takes its result.
+    that is reduced by a sum is one `mac`. Negation is part of what takes its result; what
+    depends on coordinates alone is a constant.
     """
     out: dict[str, int] = {}
     for call in calls(einsum.expression):
-        if call.operator != "neg":
-            out[call.operator] = out.get(call.operator, 0) + 1
+        if call.operator == "neg" or not any(accesses(call)):
+            continue
+        for operation in OPERATORS[call.operator].counts or (call.operator,):
+            out[operation] = out.get(operation, 0) + 1
     if reduced_variables(einsum):
         outermost = einsum.expression
         if einsum.reduce == "add" and isinstance(outermost, Call) and outermost.operator == "mul":

@@ -33,6 +33,8 @@ MAX_POINTS = 1 << 29
 MAX_ROWS = 1 << 31
 ROWS_AT_ONCE = 1 << 16
 MAX_PIECES = 512
+MAX_TILES = 1 << 26
+"""Tiles of which each is counted."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -420,3 +422,96 @@ def _common(low: Rows, high: Rows, a: Piece, b: Piece) -> Piece:
 
 def _length(rows: Mapping[str, Rows]) -> int:
     return len(next(iter(rows.values())))
+
+
+# Tiles --------------------------------------------------------------------------------------------
+
+
+def tile_counts(
+    conditions: Sequence[Whole],
+    extents: Mapping[str, int],
+    tiles: Mapping[str, int],
+    numbers: Numbers,
+) -> Rows:
+    """How many points meet all conditions in each tile, an axis per variable of `tiles`.
+
+    extents: of the variables. tiles: variable -> coordinates of a tile of it, at least 1; tiles
+    begin at multiples of that. Raises AccelsimError when there is too much to look at.
+    """
+    shape = {v: -(-extents[v] // size) for v, size in tiles.items()}
+    if prod(shape.values()) > MAX_TILES:
+        raise AccelsimError(f"a predicate ties {prod(shape.values()):,} tiles; too many to count")
+    inner = max(tiles, key=lambda v: (extents[v], v))
+    outer = [v for v in tiles if v != inner]
+    out = np.zeros((prod(shape[v] for v in outer), shape[inner]), np.int64)
+    for rows in _rows(outer, extents, 1):
+        number = np.zeros(_length(rows), np.int64)
+        for variable in outer:
+            number = number * shape[variable] + rows[variable] // tiles[variable]
+        low = int(number.min())
+        part = out[low : int(number.max()) + 1]
+        try:
+            found = pieces(conditions, inner, extents[inner], rows, numbers)
+        except NoPiecesError:
+            _look_in_tiles(
+                conditions, inner, extents[inner], tiles[inner], rows, numbers, number - low, part
+            )
+            continue
+        for piece in found:
+            if piece.step == 1:
+                _add_up_to(part, number - low, piece.low, tiles[inner], -1)
+                _add_up_to(part, number - low, np.maximum(piece.high, piece.low), tiles[inner], 1)
+            else:
+                _add_each(part, number - low, piece, tiles[inner])
+    every = out.reshape([shape[v] for v in outer] + [shape[inner]])
+    return np.moveaxis(every, -1, list(tiles).index(inner))
+
+
+def _add_up_to(counts: Rows, number: Rows, bound: Rows, size: int, sign: int) -> None:
+    """Add the points below `bound` of each row to the tiles of its row of `counts`."""
+    width = counts.shape[1] + 1
+    tile, rest = bound // size, bound % size
+    flat = np.bincount(number * width + tile, rest, len(counts) * width).astype(np.int64)
+    whole = np.bincount(number * width + tile, minlength=len(counts) * width).astype(np.int64)
+    whole = whole.reshape(-1, width)[:, ::-1].cumsum(axis=1)[:, ::-1]  # bounds in this tile or on
+    counts += sign * (flat.reshape(-1, width)[:, :-1] + size * whole[:, 1:])
+
+
+def _add_each(counts: Rows, number: Rows, piece: Piece, size: int) -> None:
+    """Add the points of a piece with a step, one by one."""
+    many = piece.count
+    if int(many.sum()) > MAX_POINTS:
+        raise AccelsimError(f"a predicate keeps {int(many.sum()):,} single points; too many")
+    first = piece.low + (piece.residue - piece.low) % piece.step
+    row = np.repeat(np.arange(len(many)), many)
+    before = np.repeat(np.cumsum(many) - many, many)
+    at = first[row] + (np.arange(len(row)) - before) * piece.step
+    np.add.at(counts, (number[row], at // size), 1)
+
+
+def _look_in_tiles(
+    conditions: Sequence[Whole],
+    inner: str,
+    extent: int,
+    size: int,
+    rows: dict[str, Rows],
+    numbers: Numbers,
+    number: Rows,
+    counts: Rows,
+) -> None:
+    """Add the points of every row, looked at one by one."""
+    if _length(rows) * extent > MAX_POINTS:
+        raise AccelsimError(
+            f"a predicate has to be looked at in {_length(rows) * extent:,} points; too many"
+        )
+    begins = np.arange(0, extent, size)
+    at_once = max(1, (1 << 22) // extent)
+    for start in range(0, _length(rows), at_once):
+        part = {v: a[start : start + at_once, None] for v, a in rows.items()}
+        part[inner] = np.arange(extent, dtype=np.int64)[None, :]
+        holds: Any = np.ones((1, 1), np.bool_)
+        for condition in conditions:
+            holds = holds & evaluate(condition, part, numbers.named, numbers.tables)
+        own = number[start : start + at_once]
+        every = np.broadcast_to(holds, (len(own), extent)).astype(np.int64)
+        np.add.at(counts, own, np.add.reduceat(every, begins, axis=1))

@@ -11,7 +11,8 @@ from accelsim.spec.records import ArchSpec, LevelSpec, OperationSpec, UnitSpec
 
 # What analysis counts and a cascade can ask for.
 KNOWN_OPERATIONS = (
-    *("mac", "add", "sub", "mul", "div", "max", "min"),
+    *("mac", "add", "sub", "mul", "div", "max", "min", "mask", "where"),
+    *("lt", "le", "gt", "ge", "eq", "ne", "sin", "cos"),
     *("neg", "exp", "relu", "abs", "sqrt", "square", "log"),
 )
 

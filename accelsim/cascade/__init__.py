@@ -2,7 +2,7 @@
 
 from accelsim.cascade.build import build, cascade_from_text, read_statements
 from accelsim.cascade.interpret import interpret
-from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor
+from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor, with_parameters
 from accelsim.cascade.show import latex, show, show_einsum
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "read_statements",
     "show",
     "show_einsum",
+    "with_parameters",
 ]

@@ -47,6 +47,7 @@ _APPLY: dict[str, Any] = {
     "min": np.minimum,
     "neg": np.negative,
     "exp": np.exp,
+    "subexp": lambda a, b: np.where(np.isneginf(a), 0.0, np.exp(a - b)),
     "relu": lambda x: np.maximum(x, 0.0),
     "abs": np.abs,
     "sqrt": np.sqrt,
@@ -314,11 +315,19 @@ class _Run:
         """Where all comparisons hold; only of those that do not look at `without`."""
         inside: Mask | None = None
         for condition in einsum.predicate:
-            if not set(variables(condition)) & set(without):
+            if not self._spread(condition, grid) & set(without):
                 found = np.asarray(self._whole(condition, grid), np.bool_)
                 found = found.reshape(found.shape or (1,) * len(grid.shape))
                 inside = found if inside is None else inside & found
         return inside
+
+    def _spread(self, whole: Whole, grid: _Grid) -> set[str]:
+        """Rank variables that an expression looks at; those of its parts for a cut rank."""
+        used = set(variables(whole))
+        for root, parts in self.cascade.partitions:
+            if root.lower() in used - set(grid.variables):
+                used |= {v for v in grid.variables if self.rank_of[v] in parts}
+        return used
 
     def _whole(self, whole: Whole, grid: _Grid) -> Any:
         used = variables(whole)

@@ -192,6 +192,14 @@ class Cascade:
         return dict(self.partitions).get(root, (root,))
 
 
+def with_parameters(
+    cascade: Cascade, numbers: Mapping[str, int], missing: int | None = None
+) -> dict[str, int]:
+    """Named whole numbers with the defaults of parameters that are not among them."""
+    defaults = {p.name: missing if p.default is None else p.default for p in cascade.parameters}
+    return {name: n for name, n in defaults.items() if n is not None} | dict(numbers)
+
+
 def accesses(expression: Expression) -> Iterator[Access]:
     """Every access in an expression, left to right."""
     match expression:

@@ -11,7 +11,8 @@ class Operator:
 
     symbol: infix symbol, or "" for one written as a function. arity: number of arguments.
     identity: value of an empty reduction, or None when it cannot reduce.
-    latex: template with one {} per argument.
+    latex: template with one {} per argument. counts: operations that it stands for, when not one
+    of its own.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Operator:
     symbol: str = ""
     identity: float | None = None
     latex: str = ""
+    counts: tuple[str, ...] = ()
 
 
 _TABLE = (
@@ -30,6 +32,7 @@ _TABLE = (
     Operator("min", 2, "", float("inf"), r"\min({}, {})"),
     Operator("neg", 1, "-", None, "-{}"),
     Operator("exp", 1, "", None, r"\exp({})"),
+    Operator("subexp", 2, "", None, r"e^{{{} - {}}}", ("sub", "exp")),
     Operator("relu", 1, "", None, r"\mathrm{{relu}}({})"),
     Operator("abs", 1, "", None, r"|{}|"),
     Operator("sqrt", 1, "", None, r"\sqrt{{{}}}"),
@@ -45,6 +48,7 @@ _TABLE = (
     Operator("eq", 2, "==", None, "{} = {}"),
     Operator("ne", 2, "!=", None, r"{} \ne {}"),
 )
-"""Comparisons are 1 or 0; where(c, a, b) is a where c is not 0, else b."""
+"""Comparisons are 1 or 0; where(c, a, b) is a where c is not 0, else b; subexp(a, b) is exp(a - b),
+and 0 where a is -inf: what a maximum of nothing needs."""
 OPERATORS = {operator.name: operator for operator in _TABLE}
 REDUCTIONS = {"+": "add", "*": "mul", "max": "max", "min": "min"}

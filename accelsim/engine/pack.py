@@ -40,9 +40,7 @@ TASK = _record(
 # An edge, seen from one of its two ends. shift: its distance at the reader, its latency at the
 # writer. only: loops at whose first coordinates (reader), last coordinates (writer) alone the
 # token is looked at. The rows of `strides` from..to are those of its matched loops.
-EDGE = _record(
-    "base loop shift mask size cause reset only sometimes strides_from strides_to"
-)
+EDGE = _record("base loop shift mask size cause reset only sometimes strides_from strides_to")
 STRIDE = _record("column stride")  # a coordinate's column in a tile row, places between two of it
 TOKEN = _record("value tag")
 

@@ -10,6 +10,7 @@ The order within an epoch is checked on the Program's edges (program/lower.py).
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 from accelsim.analysis.counts import point_operations
@@ -19,6 +20,7 @@ from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
 from accelsim.mapping.depend import Nesting, dependences
+from accelsim.mapping.mask import masks
 from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
 from accelsim.mapping.partition import Partition, dimension_size, partition
 from accelsim.spec import Document
@@ -38,10 +40,46 @@ def build(
     faults += _coverage(document, cascade)
     if faults:
         raise MappingError(tuple(dict.fromkeys(faults)))
-    nests = tuple(_fitting(document, cascade, machine, phase, cut) for phase, cut in cuts.items())
+    nests = tuple(
+        _masked(document, cascade, shapes, cut, _fitting(document, cascade, machine, phase, cut))
+        for phase, cut in cuts.items()
+    )
     notes = [note for cut in cuts.values() for note in cut.notes]
     notes += [note for nest in nests for note in _overbooked(machine, nest)]
+    notes += [note for nest in nests for note in _free_masking(nest)]
     return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
+
+
+def _masked(
+    document: Document[MappingSpec],
+    cascade: Cascade,
+    shapes: dict[str, int],
+    cut: Partition,
+    nest: Nest,
+) -> Nest:
+    """The nest with what predicates leave of it."""
+    faults: list[Fault] = []
+
+    def complain(einsum: str, message: str) -> None:
+        at = ("phases", nest.name, "einsums", einsum)
+        faults.append(document.source.fault(at, f"{einsum}: {message}", key=True))
+
+    found = masks(
+        cascade, cut.parts, dict(nest.extents), shapes, nest.loops, nest.bindings, complain
+    )
+    if faults:
+        raise MappingError(faults)
+    return dataclasses.replace(nest, masks=found)
+
+
+def _free_masking(nest: Nest) -> list[str]:
+    """Units on which tiles that a predicate leaves in part cost no more than whole ones."""
+    units = {nest.binding(e).unit for m in nest.masks if m.partial.any() for e in m.sources}
+    return [
+        f"{unit.name} declares no operation mask: leaving points out of a tile costs nothing"
+        for unit in units
+        if unit.operation("mask") is None
+    ]
 
 
 def _overbooked(machine: Machine, nest: Nest) -> list[str]:
@@ -254,9 +292,6 @@ class _Builder:
                         (*self.at, *at, "unit"), message, help=(f"it can do: {can}",)
                     )
                     self.faults.append(fault)
-        if einsum.predicate:
-            message = f"{einsum.name} has a predicate; mappings of dense iteration spaces only"
-            self._fault_at(at, message)
         tile = nesting.tile(einsum)
         taken: list[str] = []
         for dimension, rank in spec.spatial.items():

@@ -9,8 +9,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from accelsim import arch, cascade
 from accelsim.errors import Fault
+
+Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,43 @@ class Dependence:
     matched: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Tiles that predicates leave.
+
+    loops: those over ranks that the predicates tie. tiles [N, loops]: coordinates visited, in the
+    order of the nest. partial [N]: whether some point of the tile is left out. sources: Einsums
+    under the predicate none of whose inputs is under it: there the points are left out.
+    """
+
+    loops: tuple[int, ...]
+    tiles: Int
+    partial: npt.NDArray[np.bool_]
+    sources: tuple[str, ...]
+
+    def missing(self, iterated: tuple[int, ...], loops: tuple[Loop, ...]) -> str | None:
+        """A tile of these loops that is never visited, or None; not of all loops of the mask."""
+        own = [i for i, loop in enumerate(self.loops) if loop in iterated]
+        trips = [loops[self.loops[i]].trips for i in own]
+        if len(own) in {0, len(self.loops)}:
+            return None
+        seen = np.zeros(trips, np.bool_)
+        seen[tuple(self.tiles[:, i] for i in own)] = True
+        if seen.all():
+            return None
+        first = np.argwhere(~seen)[0]
+        names = [loops[self.loops[i]].rank for i in own]
+        return ", ".join(f"{name} {int(c)}" for name, c in zip(names, first, strict=True))
+
+
 @dataclass(frozen=True)
 class Nest:
     """One phase: loops around Einsums in the order in which units take them.
 
     extents: part (or uncut rank) -> its number of coordinates.
 
-    serial: a loop whose iterations do not overlap, or None; beside: Einsums free of that.
+    masks: tiles that predicates leave. serial: a loop whose iterations do not overlap, or None;
+    beside: Einsums free of that.
     """
 
     name: str
@@ -105,6 +140,7 @@ class Nest:
     serial: int | None
     beside: tuple[str, ...]
     extents: tuple[tuple[str, int], ...]
+    masks: tuple[Mask, ...] = ()
 
     def binding(self, einsum: str) -> Binding:
         return next(b for b in self.bindings if b.einsum.name == einsum)

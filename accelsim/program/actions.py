@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import ceil, prod
 
 from accelsim.analysis.counts import point_operations
-from accelsim.arch import Level, Machine
+from accelsim.arch import Level, Machine, Operation
 from accelsim.mapping import Binding, Mapping, Nest, Placement
 from accelsim.program.program import Action
 
@@ -38,6 +38,20 @@ def of_store(machine: Machine, placement: Placement) -> tuple[Action, ...]:
     if placement.level is not None:
         out.insert(0, _access(placement.level, "read", placement.tensor, size))
     return tuple(out)
+
+
+def made_tile(binding: Binding) -> tuple[tuple[str, int], ...]:
+    """Parts of the tile that an Einsum makes: without those that it reduces."""
+    return tuple((part, size) for part, size in binding.tile if part not in binding.reduced)
+
+
+def of_masking(binding: Binding, operation: Operation) -> tuple[Action, ...]:
+    """Leaving points out of a tile: one operation for each value made."""
+    points = Fraction(prod(size for _, size in made_tile(binding)))
+    return tuple(
+        Action(binding.unit.name, primitive, binding.einsum.name, points * times)
+        for primitive, times in operation.primitives
+    )
 
 
 def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, ...]:

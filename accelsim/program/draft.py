@@ -10,7 +10,8 @@ from accelsim.program.program import Action, Cause, Guard, TaskKind
 
 @dataclass(frozen=True)
 class DraftTask:
-    """A Task whose occupancy is still in exact cycles."""
+    """A Task whose occupancy is still in exact cycles. iterated: loops of which each iteration is
+    another tile to it."""
 
     name: str
     kind: TaskKind
@@ -21,6 +22,7 @@ class DraftTask:
     lag: int = 0
     actions: tuple[Action, ...] = ()
     active: Fraction = Fraction(1)
+    iterated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from accelsim.mapping import Binding, Dependence, Mapping, Nest, Placement, slot
 from accelsim.program import actions
 from accelsim.program.check import check
 from accelsim.program.draft import DraftEdge, DraftTask
+from accelsim.program.masked import PARTIAL, Marks
 from accelsim.program.order import check_order, settle_lags
 from accelsim.program.program import (
     ROOT,
@@ -110,6 +111,7 @@ class _Lowering:
         self.position = {b.einsum.name: i for i, b in enumerate(nest.bindings)}
         self.edges: list[DraftEdge] = []
         self.reservations: list[Reservation] = []
+        self.marks = Marks(nest.masks)
 
     def run(
         self,
@@ -141,18 +143,23 @@ class _Lowering:
             if placement.stored:
                 self._store_edges(placement)
         self._serial_edges(einsums)
+        tasks = self._with_masking(tasks)
         tasks = settle_lags(self.nest, tasks, self.edges)
         check_order(self.mapping.name, self.nest, tasks, self.edges)
         index = {task.name: i for i, task in enumerate(tasks)}
         for placement in self.nest.placements:
             self._reserve(placement, index)
         server_of = {task.name: task.server for task in tasks}
+        tasks = [
+            dataclasses.replace(t, guard=self.marks.turned(t.guard, t.iterated)) for t in tasks
+        ]
+        loops = self.marks.loops(self.loops)
         needed = [
             edge
             for edge in dict.fromkeys(self.edges)
             if edge.latency or server_of[edge.producer] != server_of[edge.consumer]
         ]
-        return self.loops, tasks, needed, tuple(self.reservations)
+        return loops, tasks, needed, tuple(self.reservations)
 
     def _ends(self, einsums: list[str]) -> tuple[int, int]:
         """When the last of these Einsums ends on a tile: its stage, and its place in the order."""
@@ -162,17 +169,7 @@ class _Lowering:
 
     def _einsum_task(self, binding: Binding) -> DraftTask:
         unit = binding.unit
-        extents = dict(unit.shape)
-        spatial = {rank: dimension for dimension, rank in binding.spatial}
-        steps = 1
-        active = Fraction(1, prod(e for d, e in extents.items() if d not in dict(binding.spatial)))
-        for rank, size in binding.tile:
-            if rank in spatial:
-                folds = ceil(Fraction(size, extents[spatial[rank]]))
-                steps *= folds
-                active *= Fraction(size, folds * extents[spatial[rank]])
-            else:
-                steps *= size
+        steps, active = _steps(binding)
         operations = point_operations(binding.einsum)
         per_point = 0
         for name, count in operations.items():
@@ -190,7 +187,40 @@ class _Lowering:
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),
             active=active,
+            iterated=binding.iterated,
         )
+
+    def _with_masking(self, tasks: list[DraftTask]) -> list[DraftTask]:
+        """The tasks, and behind each Einsum that leaves points out the work of doing so.
+
+        Only at tiles that are left in part; readers wait for it.
+        """
+        out = []
+        for task in tasks:
+            out.append(task)
+            if not any(task.name in mask.sources for mask in self.nest.masks):
+                continue
+            binding = self.nest.binding(task.name)
+            operation = binding.unit.operation("mask")
+            if operation is None:
+                continue
+            kept = dataclasses.replace(binding, tile=actions.made_tile(binding))
+            name = f"mask {task.name}"
+            out.append(
+                dataclasses.replace(
+                    task,
+                    name=name,
+                    cycles=Fraction(_steps(kept)[0] * operation.cycles),
+                    guard=dataclasses.replace(task.guard, marked=(PARTIAL,)),
+                    actions=actions.of_masking(binding, operation),
+                )
+            )
+            self.edges += [
+                dataclasses.replace(edge, producer=name)
+                for edge in self.edges
+                if edge.producer == task.name and edge.cause == "data"
+            ]
+        return out
 
     def _load(self, placement: Placement, *, ahead: bool) -> DraftTask:
         loop, _ = span(placement.iterated)
@@ -215,6 +245,7 @@ class _Lowering:
             cycles=size / level.bandwidth,
             guard=guard,
             actions=actions.of_load(self.machine, placement),
+            iterated=placement.iterated,
         )
 
     def _store(self, placement: Placement) -> DraftTask:
@@ -230,6 +261,7 @@ class _Lowering:
             guard=self._final(binding),
             lag=binding.stage,
             actions=actions.of_store(self.machine, placement),
+            iterated=placement.iterated,
         )
 
     def _spilled(self) -> tuple[list[DraftTask], list[DraftTask]]:
@@ -253,7 +285,9 @@ class _Lowering:
                         continue  # fetched anew every time
                     guard = dataclasses.replace(guard, not_first=kept)
                 name = f"refill {tensor} for {reader}"
-                refills.append(self._transfer(name, placement, "read", guard, binding.stage))
+                refills.append(
+                    self._transfer(name, placement, "read", guard, binding, binding.stage)
+                )
                 loop, matched = span(binding.iterated)
                 self.edges.append(DraftEdge(name, reader, loop, 0, matched, cause="bandwidth"))
             if placement.role == "made":
@@ -261,13 +295,15 @@ class _Lowering:
                 guard = Guard(first=binding.first, last=binding.last)
                 name = f"spill {tensor}"
                 # One tile behind: the channel does not wait for what is made last in an epoch.
-                spills.append(self._transfer(name, placement, "write", guard, binding.stage + 1))
+                spills.append(
+                    self._transfer(name, placement, "write", guard, binding, binding.stage + 1)
+                )
                 loop, matched = span(binding.iterated)
                 self.edges.append(DraftEdge(tensor, name, loop, 0, matched))
         return refills, spills
 
     def _transfer(
-        self, name: str, placement: Placement, action: str, guard: Guard, lag: int
+        self, name: str, placement: Placement, action: str, guard: Guard, binding: Binding, lag: int
     ) -> DraftTask:
         level = self.machine.outermost
         moved = actions.spilled(self.machine, placement, action)
@@ -281,6 +317,7 @@ class _Lowering:
             guard=guard,
             lag=lag,
             actions=(moved,),
+            iterated=binding.iterated,
         )
 
     def _final(self, binding: Binding) -> Guard:
@@ -397,6 +434,7 @@ class _Lowering:
             return
         takes: tuple[int, ...] = ()
         gives: tuple[tuple[int, Guard], ...] = ()
+        turned = self.marks.turned
         readers = self._readers(placement.tensor)
         inside = tuple(
             i
@@ -407,7 +445,7 @@ class _Lowering:
             names = [self._load_name(placement.tensor, ahead=ahead) for ahead in (False, True)]
             takes = tuple(index[name] for name in names if name in index)
             last_reader = max(readers, key=lambda r: (self.nest.binding(r).stage, index[r]))
-            gives = ((index[last_reader], Guard(last=inside)),)
+            gives = ((index[last_reader], turned(Guard(last=inside), placement.iterated)),)
         elif placement.role == "made" and (readers or placement.stored):
             takes = (index[placement.tensor],)
             last = max(readers, key=lambda r: (self.nest.binding(r).stage, index[r]), default="")
@@ -423,6 +461,22 @@ class _Lowering:
                 gives,
             )
         )
+
+
+def _steps(binding: Binding) -> tuple[int, Fraction]:
+    """Points of a tile that one element does in turn, and the share of elements used."""
+    extents = dict(binding.unit.shape)
+    spatial = {rank: dimension for dimension, rank in binding.spatial}
+    steps = 1
+    active = Fraction(1, prod(e for d, e in extents.items() if d not in dict(binding.spatial)))
+    for rank, size in binding.tile:
+        if rank in spatial:
+            folds = ceil(Fraction(size, extents[spatial[rank]]))
+            steps *= folds
+            active *= Fraction(size, folds * extents[spatial[rank]])
+        else:
+            steps *= size
+    return steps, active
 
 
 def _through_unguarded(tasks: list[DraftTask]) -> list[DraftTask]:

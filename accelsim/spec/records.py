@@ -40,6 +40,12 @@ def _optional_whole(value: object) -> object:
     raise ValueError(f"expected a whole number, got {shown(value)}")
 
 
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_SHAPE:
+        raise ValueError(f"expected a whole number up to 2^62, got {shown(value)}")
+    return value
+
+
 def _size(value: object) -> object:
     """A whole number that 64 bits hold, or a text that the mapping reads."""
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -245,7 +251,7 @@ def _rank_shape(value: object) -> Any:
 
 
 class WorkloadSpec(Record):
-    """A workload file: rank shapes of a model.
+    """A workload file: rank shapes of a model, and parameters of the methods it uses.
 
     `seq_len` is the sequence length of a run; `64 * seq_len` a multiple of it.
     """
@@ -254,6 +260,7 @@ class WorkloadSpec(Record):
     description: str = ""
     source: Text
     ranks: dict[Rank, Annotated[int | str, BeforeValidator(_rank_shape)]]
+    parameters: dict[Name, Annotated[int, BeforeValidator(_whole)]] = Field(default_factory=dict)
 
 
 class BindingSpec(Record):

@@ -8,7 +8,10 @@ from accelsim.spec.records import MAX_SHAPE, SEQ_LEN, WorkloadSpec
 
 
 def shapes(document: Document[WorkloadSpec], seq_len: int | None) -> dict[str, int]:
-    """Shape of every rank that the workload gives, `seq_len` put in. Raises AccelsimError."""
+    """Shape of every rank that the workload gives, `seq_len` put in, and its parameters.
+
+    Raises AccelsimError.
+    """
     spec = document.spec
     if seq_len is not None and (isinstance(seq_len, bool) or not isinstance(seq_len, int)):
         raise AccelsimError(f"seq_len: expected a whole number, got {seq_len!r}")
@@ -21,7 +24,8 @@ def shapes(document: Document[WorkloadSpec], seq_len: int | None) -> dict[str, i
     if seq_len is not None and not open_ranks:
         message = f"{spec.workload} fixes every rank; --seq-len {seq_len} would have no effect"
         raise AccelsimError(message)
-    return {rank: _shape(shape, seq_len or 0) for rank, shape in spec.ranks.items()}
+    found = {rank: _shape(shape, seq_len or 0) for rank, shape in spec.ranks.items()}
+    return found | spec.parameters
 
 
 def _shape(shape: int | str, seq_len: int) -> int:

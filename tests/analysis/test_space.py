@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.analysis.space import NoPiecesError, Numbers, count, pieces
+from accelsim.analysis.space import NoPiecesError, Numbers, count, pieces, tile_counts
 from accelsim.cascade.parse_whole import Vocabulary, WholeReader
 from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import AccelsimError
@@ -121,3 +121,24 @@ def test_tables_and_draws_are_looked_at() -> None:
     big = {"p": 1 << 20, "m": 1 << 20}
     with pytest.raises(AccelsimError, match="too many to count"):
         count([condition("draw(p, m) % 2 == 0")], big, NUMBERS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(conditions(), st.lists(st.integers(1, 5), min_size=3, max_size=3))
+def test_tiles_are_counted_exactly(text: str, sizes: list[int]) -> None:
+    whole = condition(text)
+    tiles = dict(zip(EXTENTS, sizes, strict=True))
+    found = tile_counts([whole], EXTENTS, tiles, NUMBERS)
+    expected = np.zeros([-(-n // s) for n, s in zip(EXTENTS.values(), sizes, strict=True)], int)
+    for point in product(*(range(n) for n in EXTENTS.values())):
+        at = dict(zip(EXTENTS, point, strict=True))
+        if evaluate(whole, at, NUMBERS.named, NUMBERS.tables):
+            expected[tuple(c // s for c, s in zip(point, sizes, strict=True))] += 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_tiles_of_a_million_by_a_million() -> None:
+    million = {"p": 1 << 20, "m": 1 << 20}
+    found = tile_counts([condition("m <= p")], million, {"p": 256, "m": 256}, NUMBERS)
+    assert (found > 0).sum() == 4096 * 4097 // 2
+    assert (found == 256 * 256).sum() == 4096 * 4095 // 2

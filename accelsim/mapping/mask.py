@@ -1,0 +1,133 @@
+"""Which tiles of a nest the predicates of its Einsums leave, and which of them only in part.
+
+A tile that no point of the predicates meets is left out for every Einsum of the nest: what an
+Einsum without a predicate would do there changes nothing (a maximum with nothing, a sum of
+nothing). Parts that a predicate ties must stand in the nest as loops outside and tiles inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from accelsim.analysis.space import Numbers, components, tile_counts
+from accelsim.cascade import Cascade, Einsum
+from accelsim.cascade.nodes import iteration_variables
+from accelsim.cascade.whole import Variable, Whole, joined_parts, names, substitute, variables
+from accelsim.errors import AccelsimError
+from accelsim.mapping.depend import Complain
+from accelsim.mapping.nest import Binding, Int, Loop, Mask
+
+
+def masks(
+    cascade: Cascade,
+    parts: Mapping[str, tuple[str, ...]],
+    extents: Mapping[str, int],
+    shapes: Mapping[str, int],
+    loops: tuple[Loop, ...],
+    bindings: tuple[Binding, ...],
+    complain: Complain,
+) -> tuple[Mask, ...]:
+    """The masks of a nest, one for each group of ranks that predicates tie.
+
+    parts: rank of the cascade -> its parts here. extents: of parts. shapes: of ranks, and
+    parameters. complain: called with an Einsum and what is wrong with its predicate.
+    """
+    under = [b.einsum for b in bindings if b.einsum.predicate]
+    if not under:
+        return ()
+    predicates = {_as_whole_ranks(cascade, einsum): einsum for einsum in under}
+    if len(predicates) > 1:
+        one, other = list(predicates.values())[:2]
+        complain(other.name, f"its predicate is not that of {one.name}, in the same phase")
+        return ()
+    conditions, einsum = next(iter(predicates.items()))
+    own = {e.name for e in under}
+    sources = tuple(e.name for e in under if not any(a.tensor in own for a in e.inputs))
+    found = []
+    for group, together in components(conditions):
+        try:
+            mask = _Group(cascade, parts, extents, shapes, loops, group).mask(together, sources)
+        except AccelsimError as error:
+            complain(einsum.name, error.faults[0].message)
+            return ()
+        for binding in bindings:
+            missing = mask.missing(binding.iterated, loops)
+            if missing is not None:
+                message = f"its predicate leaves nothing of tile {missing}, which"
+                complain(einsum.name, f"{message} {binding.einsum.name} is to make")
+                return ()
+        found.append(mask)
+    return tuple(found)
+
+
+def _as_whole_ranks(cascade: Cascade, einsum: Einsum) -> tuple[Whole, ...]:
+    """Its conditions, with m for M0*m1 + m0 wherever that can be."""
+    over = iteration_variables(einsum)
+    conditions = einsum.predicate
+    for root, cut in cascade.partitions:
+        own = [v for part in cut for v in over if cascade.rank_of(v) == part]
+        if len(own) == len(cut):
+            joined = tuple(joined_parts(c, own, cut, root.lower()) for c in conditions)
+            if all(set(own).isdisjoint(variables(c)) for c in joined):
+                conditions = joined
+    # Rank variables under their rank's own name: two Einsums may call them differently.
+    named = {v: Variable(cascade.rank_of(v).lower()) for v in over}
+    return tuple(substitute(c, named) for c in conditions)
+
+
+class _Group:
+    """Rank variables that conditions tie, and where they are in the nest."""
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        parts: Mapping[str, tuple[str, ...]],
+        extents: Mapping[str, int],
+        shapes: Mapping[str, int],
+        loops: tuple[Loop, ...],
+        group: tuple[str, ...],
+    ) -> None:
+        self.loops = loops
+        self.named = {**shapes, **extents}
+        ranks = {
+            r.lower(): r for r in (*cascade.ranks, *(p for _, c in cascade.partitions for p in c))
+        }
+        looped = {loop.rank: i for i, loop in enumerate(loops)}
+        self.of: dict[str, list[int]] = {}
+        self.tile: dict[str, int] = {}
+        self.extent: dict[str, int] = {}
+        for variable in group:
+            rank = ranks[variable]
+            own = [p for part in cascade.parts(rank) for p in parts[part]]
+            inside = [p for p in own if p not in looped]
+            if own[: len(own) - len(inside)] != [p for p in own if p in looped]:
+                raise AccelsimError(f"its predicate ties {rank}, whose loops are inside its tile")
+            self.of[variable] = [looped[p] for p in own if p in looped]
+            self.tile[variable] = prod(extents[p] for p in inside)
+            whole = prod(extents[p] for p in own)
+            self.extent[variable] = min(shapes.get(rank, whole), whole)
+
+    def mask(self, conditions: list[Whole], sources: tuple[str, ...]) -> Mask:
+        for name in (n for c in conditions for n in names(c)):
+            if name not in self.named:
+                raise AccelsimError(f"its predicate needs {name}, which the workload does not give")
+        counts = tile_counts(conditions, self.extent, self.tile, Numbers(self.named, {}))
+        full: Int = np.ones((), np.int64)
+        for axis, (variable, size) in enumerate(self.tile.items()):
+            begins = np.arange(counts.shape[axis]) * size
+            here = np.minimum(size, self.extent[variable] - begins)
+            full = full * here.reshape([-1 if a == axis else 1 for a in range(counts.ndim)])
+        where = np.argwhere(counts > 0)
+        partial = (counts < full)[tuple(where.T)]
+        columns: dict[int, Int] = {}
+        for axis, loops in enumerate(self.of.values()):
+            rest = where[:, axis]
+            for loop in reversed(loops):
+                rest, columns[loop] = np.divmod(rest, self.loops[loop].trips)
+        involved = tuple(sorted(columns))
+        tiles = np.stack([columns[loop] for loop in involved], axis=1)
+        order = np.lexsort(tiles.T[::-1])
+        return Mask(involved, tiles[order], partial[order], sources)
