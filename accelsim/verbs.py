@@ -61,7 +61,7 @@ def simulate(
     workload_doc = _document(model, "workload", overrides["workload"])
     machine = arch.build(arch_doc)
     built = cascade.build(cascade_doc)
-    shapes = cascade.with_parameters(built, workload.shapes(workload_doc, seq_len))
+    shapes = workload.shapes(workload_doc, seq_len)
     mapped = mapping.build(mapping_doc, built, machine, shapes)
     lowered = program.lower(mapped)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)

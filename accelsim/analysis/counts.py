@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from math import prod
 
 from accelsim.analysis.formulas import Formula, Product, total
-from accelsim.analysis.space import Numbers, count
+from accelsim.analysis.pieces import Numbers
+from accelsim.analysis.space import count
 from accelsim.cascade.nodes import (
     Access,
     At,
@@ -17,6 +18,7 @@ from accelsim.cascade.nodes import (
     calls,
     iteration_variables,
     reduced_variables,
+    with_parameters,
 )
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import (
@@ -132,7 +134,7 @@ def _distinct(
     known = {v: extent for v, extent in extents.items() if extent is not None}
     if len(known) < len(extents):
         return None
-    named = dict(shapes)
+    named = with_parameters(cascade, shapes)
     for condition in conditions:
         for name in names(condition):
             if name not in named:

@@ -351,7 +351,7 @@ class _Builder(Declarations):
                     ranks = self.spec.tables[lookup.table]
                     if len(lookup.indices) != len(ranks):
                         message = f"table {lookup.table} has {counted(len(ranks), 'rank')}"
-                        message += f" but is read at {counted(len(lookup.indices), 'index')}"
+                        message += f" but is read at {counted(len(lookup.indices), 'coordinate')}"
                         self._in_whole(einsum, lookup.table, message, (), predicate)
             for condition in einsum.predicate:
                 if not variables(condition):

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
-from accelsim.cascade import Cascade, Einsum
+from accelsim.cascade import Cascade, Einsum, with_parameters
 from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
@@ -31,7 +31,11 @@ from accelsim.units import show_bytes
 def build(
     document: Document[MappingSpec], cascade: Cascade, machine: Machine, shapes: dict[str, int]
 ) -> Mapping:
-    """The mapping for these shapes. Raises MappingError (CapacityError) with all faults."""
+    """The mapping for these shapes and parameters (those without a default must be there).
+
+    Raises MappingError (CapacityError) with all faults.
+    """
+    shapes = with_parameters(cascade, shapes)
     faults: list[Fault] = []
     cuts = {
         phase: partition(document, phase, cascade, machine, shapes, faults)
@@ -67,6 +71,17 @@ def _masked(
     found = masks(
         cascade, cut.parts, dict(nest.extents), shapes, nest.loops, nest.bindings, complain
     )
+    for mask in found:
+        for dep in nest.dependences:
+            carried = dep.kind == "carried" and dep.loop in mask.loops
+            if carried and set(dep.matched) & set(mask.loops) and mask.leaps(dep.loop):
+                loops = [nest.loops[i].rank for i in (dep.loop, *dep.matched)]
+                message = (
+                    f"a tile of {', '.join(loops[1:])} is left out by the mask and visited again "
+                    f"later in {loops[0]}: put the loop over {loops[0]} inside"
+                )
+                complain(dep.consumer, message)
+                break
     if faults:
         raise MappingError(faults)
     return dataclasses.replace(nest, masks=found)

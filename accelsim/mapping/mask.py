@@ -12,7 +12,8 @@ from math import prod
 
 import numpy as np
 
-from accelsim.analysis.space import Numbers, components, tile_counts
+from accelsim.analysis.pieces import Numbers
+from accelsim.analysis.space import components, tile_counts
 from accelsim.cascade import Cascade, Einsum
 from accelsim.cascade.nodes import iteration_variables
 from accelsim.cascade.whole import Variable, Whole, joined_parts, names, substitute, variables
@@ -49,11 +50,15 @@ def masks(
     found = []
     for group, together in components(conditions):
         try:
-            mask = _Group(cascade, parts, extents, shapes, loops, group).mask(together, sources)
+            place = _Group(cascade, parts, extents, shapes, loops, group)
+            mask = place.mask(together, sources)
         except AccelsimError as error:
             complain(einsum.name, error.faults[0].message)
             return ()
         for binding in bindings:
+            over = {loops[i].rank for i in binding.iterated} | {part for part, _ in binding.tile}
+            if all(over & own for own in place.parts):
+                continue  # a tile of it that is not visited is not read either
             missing = mask.missing(binding.iterated, loops)
             if missing is not None:
                 message = f"its predicate leaves nothing of tile {missing}, which"
@@ -99,9 +104,11 @@ class _Group:
         self.of: dict[str, list[int]] = {}
         self.tile: dict[str, int] = {}
         self.extent: dict[str, int] = {}
+        self.parts: list[set[str]] = []
         for variable in group:
             rank = ranks[variable]
             own = [p for part in cascade.parts(rank) for p in parts[part]]
+            self.parts.append(set(own))
             inside = [p for p in own if p not in looped]
             if own[: len(own) - len(inside)] != [p for p in own if p in looped]:
                 raise AccelsimError(f"its predicate ties {rank}, whose loops are inside its tile")
@@ -129,5 +136,6 @@ class _Group:
                 rest, columns[loop] = np.divmod(rest, self.loops[loop].trips)
         involved = tuple(sorted(columns))
         tiles = np.stack([columns[loop] for loop in involved], axis=1)
-        order = np.lexsort(tiles.T[::-1])
+        found = Mask(involved, tiles, partial, sources)
+        order = np.argsort(found.key(involved))
         return Mask(involved, tiles[order], partial[order], sources)

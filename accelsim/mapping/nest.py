@@ -107,11 +107,30 @@ class Mask:
     partial: npt.NDArray[np.bool_]
     sources: tuple[str, ...]
 
+    def leaps(self, loop: int) -> bool:
+        """Whether some tile of inner loops is visited, left out and visited again along a loop."""
+        at = self.loops.index(loop)
+        # Iterations of the loop are counted by those that visit anything.
+        upto = self.key(self.loops[: at + 1])
+        steps = np.concatenate([[0], np.cumsum(upto[1:] != upto[:-1])])
+        kept = self.key((*self.loops[:at], *self.loops[at + 1 :]))
+        order = np.argsort(kept, kind="stable")
+        same = kept[order][1:] == kept[order][:-1]
+        return bool((np.diff(steps[order])[same] > 1).any())
+
+    def key(self, loops: tuple[int, ...]) -> Int:
+        """A number for each tile, equal for equal coordinates in these loops, in their order."""
+        found = np.zeros(len(self.tiles), np.int64)
+        for loop in loops:
+            column = self.tiles[:, self.loops.index(loop)]
+            found = found * (int(column.max(initial=0)) + 1) + column
+        return found
+
     def missing(self, iterated: tuple[int, ...], loops: tuple[Loop, ...]) -> str | None:
-        """A tile of these loops that is never visited, or None; not of all loops of the mask."""
+        """A tile of these loops that is never visited, or None."""
         own = [i for i, loop in enumerate(self.loops) if loop in iterated]
         trips = [loops[self.loops[i]].trips for i in own]
-        if len(own) in {0, len(self.loops)}:
+        if not own:
             return None
         seen = np.zeros(trips, np.bool_)
         seen[tuple(self.tiles[:, i] for i in own)] = True

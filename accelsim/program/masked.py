@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.errors import MappingError
 from accelsim.mapping.nest import Int, Mask
@@ -51,8 +52,7 @@ class Marks:
             marks = mask.partial.astype(np.int64) << PARTIAL
             for (kind, of, kept), mark in self.visits.items():
                 if of == number:
-                    columns = [mask.loops.index(loop) for loop in kept]
-                    marks |= _visits(mask.tiles[:, columns], kind).astype(np.int64) << mark
+                    marks |= _visits(mask.key(kept), kind).astype(np.int64) << mark
             trips = [loops[loop].trips for loop in mask.loops]
             for level, loop in enumerate(mask.loops):
                 innermost = level + 1 == len(mask.loops)
@@ -61,13 +61,16 @@ class Marks:
         return tuple(out)
 
 
-def _visits(tiles: Int, kind: str) -> np.ndarray:
-    """Whether a tile, in the order of visits, is the first or last with its coordinates."""
-    ordered = tiles if kind == "first" else tiles[::-1]
-    _, at = np.unique(ordered, axis=0, return_index=True)
-    found = np.zeros(len(tiles), np.bool_)
-    found[at] = True
-    return found if kind == "first" else found[::-1]
+def _visits(keys: Int, kind: str) -> npt.NDArray[np.bool_]:
+    """Whether a tile, in the order of visits, is the first or last with its key."""
+    order = np.arange(len(keys))
+    if kind == "first":
+        order = order[::-1]
+    latest = np.zeros(int(keys.max(initial=0)) + 1, np.int64)
+    latest[keys[order]] = order  # what is written last stays
+    found = np.zeros(len(keys), np.bool_)
+    found[latest[keys]] = True
+    return found
 
 
 def _rows(mask: Mask, level: int, trips: list[int], marks: Int | None) -> Rows | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -30,25 +29,28 @@ def alike_until(rows: Rows, trips: Sequence[int], axis: int) -> Int:
     trips: of `rows.loops`. One number per combination of coordinates of the loops up to that one:
     the first coordinate behind it for which a row differs, or the number of trips.
     """
-    numbers = _row_ids(rows).reshape(*trips[: axis + 1], -1)
-    alike = (numbers[..., 1:, :] == numbers[..., :-1, :]).all(axis=-1)
-    last = trips[axis] - 1
-    out = np.full((*alike.shape[:-1], last + 1), last + 1, np.int64)
-    for coordinate in range(last - 1, -1, -1):
-        out[..., coordinate] = np.where(
-            alike[..., coordinate], out[..., coordinate + 1], coordinate + 1
-        )
-    return out.reshape(-1)
+    number, inside = len(rows.offsets) - 1, prod(trips[axis + 1 :])
+    same = _equal_to_later(rows, inside).reshape(-1, trips[axis], inside).all(axis=2)
+    assert number == same.size * inside  # check.py: rows of all combinations
+    stop = np.where(same, trips[axis], np.arange(1, trips[axis] + 1))
+    stop[:, -1] = trips[axis]
+    return np.minimum.accumulate(stop[:, ::-1], axis=1)[:, ::-1].reshape(-1)
 
 
-def _row_ids(rows: Rows) -> Int:
-    """A number per row, equal for rows that are equal."""
-    known: dict[bytes, int] = {}
-    ids = np.empty(len(rows.offsets) - 1, np.int64)
-    ends = rows.offsets.tolist()
-    for row, (low, high) in enumerate(pairwise(ends)):
-        ids[row] = known.setdefault(rows.runs[low:high].tobytes(), len(known))
-    return ids
+def _equal_to_later(rows: Rows, step: int) -> npt.NDArray[np.bool_]:
+    """Whether each row is equal to the one `step` rows later; False for the last ones."""
+    lengths = np.diff(rows.offsets)
+    out = np.zeros(len(lengths), np.bool_)
+    first = np.flatnonzero(lengths[:-step] == lengths[step:])
+    many = lengths[first]
+    before = np.cumsum(many) - many
+    place = np.arange(int(many.sum())) - np.repeat(before, many)
+    one = rows.runs[place + np.repeat(rows.offsets[first], many)]
+    other = rows.runs[place + np.repeat(rows.offsets[first + step], many)]
+    differ = (one != other).any(axis=1)
+    out[first] = True
+    out[first[np.repeat(np.arange(len(first)), many)[differ]]] = False
+    return out
 
 
 def renumbered(rows: Rows, new: Sequence[int]) -> Rows:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.analysis.space import NoPiecesError, Numbers, count, pieces, tile_counts
+from accelsim.analysis.pieces import NoPiecesError, Numbers, pieces
+from accelsim.analysis.space import count, tile_counts
 from accelsim.cascade.parse_whole import Vocabulary, WholeReader
 from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import AccelsimError
