@@ -89,6 +89,7 @@ def list_(
 
       accelsim list mappings --json
     """
+    from accelsim import verbs
     from accelsim.errors import Fault, nearest
     from accelsim.report.tables import rows_table
 
@@ -101,11 +102,18 @@ def list_(
         for name in spec.names(one):
             record = spec.load(name, one).spec
             row = {"name": name, "description": record.description, "source": record.source}
+            if one == "cascade":
+                row = {"name": name, **verbs.about_cascade(name), **row}
             found[plural].append(row)
     if as_json:
         _print_json(found)
         return
     for plural, rows in found.items():
+        for row in rows:  # --json has the rest
+            row.pop("source")
+            if "passes" in row:
+                row.pop("description")
+                row["passes"] = ", ".join(f"{r} {n}" for r, n in row["passes"].items()) or "1"
         Console().print(rows_table(plural, rows))
 
 

@@ -34,6 +34,14 @@ def load_cascade(name: str) -> cascade.Cascade:
     return cascade.build(_document(name, "cascade"))
 
 
+def about_cascade(name: str) -> dict[str, Any]:
+    """family, passes over its uncut ranks that it makes more than one of, and its hash."""
+    built = load_cascade(name)
+    found = analysis.passes(built).passes
+    many = {rank: n for rank, n in found.items() if rank in built.ranks and n != 1}
+    return {"family": built.family, "passes": many, "hash": cascade.fingerprint(built)}
+
+
 def simulate(
     mapping_name: str,
     model: str,

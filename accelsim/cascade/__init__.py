@@ -1,6 +1,7 @@
 """What is computed: cascades of Einsums, their meaning, their text."""
 
 from accelsim.cascade.build import build, cascade_from_text, read_statements
+from accelsim.cascade.identity import fingerprint
 from accelsim.cascade.interpret import interpret
 from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor, with_parameters
 from accelsim.cascade.show import latex, show, show_einsum
@@ -12,6 +13,7 @@ __all__ = [
     "Tensor",
     "build",
     "cascade_from_text",
+    "fingerprint",
     "interpret",
     "latex",
     "read_statements",
