@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+import numpy as np
+
 from accelsim.analysis.formulas import Formula, Product, total
 from accelsim.analysis.pieces import Numbers
 from accelsim.analysis.space import count
@@ -13,6 +15,7 @@ from accelsim.cascade.nodes import (
     At,
     Call,
     Cascade,
+    Computed,
     Einsum,
     accesses,
     calls,
@@ -22,12 +25,17 @@ from accelsim.cascade.nodes import (
 )
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import (
+    Whole,
+    evaluate,
     joined_parts,
     names,
     split_coordinate,
     substitute,
+    tables,
     variables,
 )
+
+MOST_VALUES = 1 << 22
 
 
 def point_operations(einsum: Einsum) -> dict[str, int]:
@@ -99,13 +107,40 @@ def points(cascade: Cascade, einsum: Einsum, shapes: Mapping[str, int]) -> int |
 def touched(
     cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[str, int]
 ) -> int | None:
-    """Different elements of a tensor that one access of an Einsum means; None as for `points`."""
+    """Different elements of a tensor that one access of an Einsum means; None as for `points`.
+
+    Of a computed index that depends on variables of other indices or of the predicate, one
+    coordinate is counted: the elements are at least so many.
+    """
     over = tuple(dict.fromkeys(i.variable for i in access.indices if isinstance(i, At)))
-    if not einsum.predicate:
-        ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
-        extents = [shape_of(cascade, rank, shapes) for rank in ranks]
-        return None if None in extents else prod(e for e in extents if e is not None)
-    return _distinct(cascade, einsum, over, shapes)
+    tied = {*over, *(v for condition in einsum.predicate for v in variables(condition))}
+    number = 1
+    for index in access.indices:
+        if isinstance(index, Computed) and tied.isdisjoint(variables(index.whole)):
+            found = _values(cascade, index.whole, shapes)
+            if found is None:
+                return None
+            number *= found
+            tied |= set(variables(index.whole))
+    if einsum.predicate:
+        kept = _distinct(cascade, einsum, over, shapes)
+        return None if kept is None else number * kept
+    ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
+    extents = [shape_of(cascade, rank, shapes) for rank in ranks]
+    return None if None in extents else number * prod(e for e in extents if e is not None)
+
+
+def _values(cascade: Cascade, whole: Whole, shapes: Mapping[str, int]) -> int | None:
+    """How many values an index takes; 1 when it reads a table or has too many points to look at."""
+    named = with_parameters(cascade, shapes)
+    extents = [named.get(cascade.rank_of(v)) for v in variables(whole)]
+    known = [extent for extent in extents if extent is not None]
+    if len(known) < len(extents) or any(name not in named for name in names(whole)):
+        return None
+    if tables(whole) or prod(known) > MOST_VALUES:
+        return 1
+    grid = np.meshgrid(*(np.arange(n) for n in known), indexing="ij")
+    return len(np.unique(evaluate(whole, dict(zip(variables(whole), grid, strict=True)), named)))
 
 
 def _distinct(

@@ -23,6 +23,7 @@ from accelsim.cascade.nodes import (
     Access,
     At,
     Cascade,
+    Computed,
     Coordinate,
     Einsum,
     End,
@@ -317,7 +318,7 @@ class _Fixpoint:
         match self._index(access, self.unit):
             case At(offset=offset):
                 return Need(need.sweep, need.low + offset, need.high + offset)
-            case End():
+            case End() | Computed():  # any coordinate may be asked for
                 return Need(need.sweep, -inf, inf)
             case Coordinate(value=value):
                 return Need(need.sweep, -inf, need.high + value)

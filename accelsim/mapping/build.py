@@ -16,7 +16,8 @@ from fractions import Fraction
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade, Einsum, with_parameters
-from accelsim.cascade.nodes import iteration_variables
+from accelsim.cascade.nodes import Computed, iteration_variables
+from accelsim.cascade.whole import show_whole
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
 from accelsim.mapping.depend import Nesting, dependences
@@ -307,6 +308,12 @@ class _Builder:
                         (*self.at, *at, "unit"), message, help=(f"it can do: {can}",)
                     )
                     self.faults.append(fault)
+        for access in einsum.inputs:
+            for index in access.indices:
+                if isinstance(index, Computed):
+                    read = f"{access.tensor} at the computed index {show_whole(index.whole)}"
+                    message = f"{einsum.name} reads {read}: mappings of rank variables only"
+                    self._fault_at(at, message)
         tile = nesting.tile(einsum)
         taken: list[str] = []
         for dimension, rank in spec.spatial.items():

@@ -128,3 +128,12 @@ def test_lightning() -> None:
     weights = np.where(m <= p, decay ** np.maximum(p - m, 0), 0)
     expected = (np.einsum("bhpe,bhme->bhpm", q, k) * weights) @ v
     close(found.reshape(2, 3, 12, 4), expected)
+
+
+def test_compulsory_traffic_of_shared_heads_is_that_of_groups() -> None:
+    from accelsim.analysis.counts import touched
+
+    cascade = verbs.load_cascade("attention_grouped")
+    shapes = {"B": 2, "H": 12, "G": 5, "E": 4, "F": 4, "M": 64, "P": 8, "M1": 8, "M0": 8}
+    einsum = cascade.einsum("QK")
+    assert touched(cascade, einsum, einsum.inputs[1], shapes) == 2 * 5 * 4 * 64
