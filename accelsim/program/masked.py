@@ -39,7 +39,9 @@ class Marks:
                 kept = tuple(loop for loop in mask.loops if loop not in gone)
                 mark = self.visits.setdefault((kind, number, kept), 1 + len(self.visits))
                 if mark >= MOST_MARKS:
-                    raise MappingError(f"a masked nest needs more than {MOST_MARKS} marks")
+                    loops = ", ".join(map(str, mask.loops))
+                    message = f"the mask over loops {loops} needs more than {MOST_MARKS} marks"
+                    raise MappingError(message)
                 rest = tuple(loop for loop in getattr(guard, kind) if loop not in gone)
                 marked = tuple(sorted({*guard.marked, mark}))
                 guard = dataclasses.replace(guard, **{kind: rest}, marked=marked)

@@ -33,17 +33,14 @@ def _cycles(value: object) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else _shape(value)
 
 
-def _optional_whole(value: object) -> object:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is None or (whole and abs(value) <= MAX_SHAPE):  # type: ignore[arg-type]
-        return value
-    raise ValueError(f"expected a whole number, got {shown(value)}")
-
-
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_SHAPE:
         raise ValueError(f"expected a whole number up to 2^62, got {shown(value)}")
     return value
+
+
+def _optional_whole(value: object) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _size(value: object) -> object:
