@@ -13,6 +13,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.analysis.pieces import NoPiecesError, Numbers, Piece, Rows, pieces, row_count
 from accelsim.cascade.whole import Whole, evaluate, variables
@@ -107,30 +108,35 @@ def _ways(
     try:
         found = pieces(conditions, inner, extent, rows, numbers)
     except NoPiecesError:
-        return _look(conditions, inner, extent, rows, numbers)
+        out = np.zeros(row_count(rows), np.int64)
+        for some, held in _look(conditions, inner, extent, rows, numbers):
+            out[some] = held.sum(axis=1)
+        return out
     return sum((piece.count for piece in found), np.zeros(row_count(rows), np.int64))
 
 
 def _look(
-    conditions: list[Whole], inner: str, extent: int, rows: dict[str, Rows], numbers: Numbers
-) -> Rows:
-    """`_ways`, point by point."""
+    conditions: Sequence[Whole],
+    inner: str,
+    extent: int,
+    rows: dict[str, Rows],
+    numbers: Numbers,
+) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+    """Whether all conditions hold, point by point: some rows, and [rows, extent] for these."""
     length = row_count(rows)
     if length * extent > MAX_POINTS:
         raise AccelsimError(
             f"a predicate has to be looked at in {length * extent:,} points; too many to count"
         )
-    out = np.zeros(length, np.int64)
     at_once = max(1, (1 << 22) // extent)
     for start in range(0, length, at_once):
-        part = {v: a[start : start + at_once, None] for v, a in rows.items()}
+        some = slice(start, min(start + at_once, length))
+        part = {v: a[some, None] for v, a in rows.items()}
         part[inner] = np.arange(extent, dtype=np.int64)[None, :]
-        holds: Any = True
+        holds: Any = np.ones((1, 1), np.bool_)
         for condition in conditions:
             holds = holds & evaluate(condition, part, numbers.named, numbers.tables)
-        shape = (min(at_once, length - start), extent)
-        out[start : start + at_once] = np.broadcast_to(holds, shape).sum(axis=1)
-    return out
+        yield some, np.broadcast_to(holds, (some.stop - start, extent))
 
 
 # Tiles --------------------------------------------------------------------------------------------
@@ -162,9 +168,10 @@ def tile_counts(
         try:
             found = pieces(conditions, inner, extents[inner], rows, numbers)
         except NoPiecesError:
-            _look_in_tiles(
-                conditions, inner, extents[inner], tiles[inner], rows, numbers, number - low, part
-            )
+            begins = np.arange(0, extents[inner], tiles[inner])
+            for some, held in _look(conditions, inner, extents[inner], rows, numbers):
+                each = np.add.reduceat(held.astype(np.int64), begins, axis=1)
+                np.add.at(part, number[some] - low, each)
             continue
         for piece in found:
             if piece.step == 1:
@@ -196,31 +203,3 @@ def _add_each(counts: Rows, number: Rows, piece: Piece, size: int) -> None:
     before = np.repeat(np.cumsum(many) - many, many)
     at = first[row] + (np.arange(len(row)) - before) * piece.step
     np.add.at(counts, (number[row], at // size), 1)
-
-
-def _look_in_tiles(
-    conditions: Sequence[Whole],
-    inner: str,
-    extent: int,
-    size: int,
-    rows: dict[str, Rows],
-    numbers: Numbers,
-    number: Rows,
-    counts: Rows,
-) -> None:
-    """Add the points of every row, looked at one by one."""
-    if row_count(rows) * extent > MAX_POINTS:
-        raise AccelsimError(
-            f"a predicate has to be looked at in {row_count(rows) * extent:,} points; too many"
-        )
-    begins = np.arange(0, extent, size)
-    at_once = max(1, (1 << 22) // extent)
-    for start in range(0, row_count(rows), at_once):
-        part = {v: a[start : start + at_once, None] for v, a in rows.items()}
-        part[inner] = np.arange(extent, dtype=np.int64)[None, :]
-        holds: Any = np.ones((1, 1), np.bool_)
-        for condition in conditions:
-            holds = holds & evaluate(condition, part, numbers.named, numbers.tables)
-        own = number[start : start + at_once]
-        every = np.broadcast_to(holds, (len(own), extent)).astype(np.int64)
-        np.add.at(counts, own, np.add.reduceat(every, begins, axis=1))
