@@ -1,8 +1,10 @@
 """Points of an iteration space under a predicate, counted without looking at each.
 
-One variable of a condition is taken as the inner one; for each combination of the others the
-coordinates at which the condition holds are a few pieces (pieces.py). What cannot be brought into
-this form (tables, draws, products of variables) is looked at point by point.
+Variables of which only digits are looked at are cut into these (digits.py), and conditions that
+share no variable are counted apart. Of a group, one variable is taken as the inner one; for each
+combination of the others the coordinates at which the conditions hold are a few pieces (pieces.py).
+What cannot be brought into this form (tables, draws, products of variables) is looked at point by
+point.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.analysis.digits import Digits, cut_into_digits, stride
 from accelsim.analysis.pieces import NoPiecesError, Numbers, Piece, Rows, pieces, row_count
-from accelsim.cascade.whole import Whole, evaluate, variables
+from accelsim.cascade.whole import Int, Whole, conjuncts, evaluate, settled, variables
 from accelsim.errors import AccelsimError
 
 MAX_POINTS = 1 << 29
@@ -25,6 +28,26 @@ MAX_ROWS = 1 << 31
 ROWS_AT_ONCE = 1 << 16
 MAX_TILES = 1 << 26
 """Tiles of which each is counted."""
+
+
+def prepared(
+    conditions: Sequence[Whole],
+    extents: Mapping[str, int],
+    tiles: Mapping[str, int],
+    numbers: Numbers,
+) -> tuple[list[Whole] | None, dict[str, Digits]]:
+    """The conditions with numbers for names and variables in digits; None when none can hold."""
+    found, digits = cut_into_digits(
+        settled_conditions(conditions, numbers), extents, tiles, numbers
+    )
+    wanted = [c for c in settled_conditions(found, numbers) if c != Int(1)]
+    return None if Int(0) in wanted else wanted, digits
+
+
+def settled_conditions(conditions: Sequence[Whole], numbers: Numbers) -> list[Whole]:
+    """Conditions with numbers for names and tables as far as coordinates allow, split further."""
+    found = (settled(c, numbers.named, numbers.tables) for c in conditions)
+    return [part for condition in found for part in conjuncts(condition)]
 
 
 def components(conditions: Sequence[Whole]) -> list[tuple[tuple[str, ...], list[Whole]]]:
@@ -51,12 +74,19 @@ def count(
 
     extents: of every variable of the space. Raises AccelsimError when there is too much to look at.
     """
+    wanted, digits = prepared(conditions, extents, {}, numbers)
+    if wanted is None:
+        return 0
     chosen = set(extents if kept is None else kept)
+    for variable, own in digits.items():
+        extents = {v: n for v, n in extents.items() if v != variable} | dict(own)
+        if variable in chosen:
+            chosen |= {name for name, _ in own}
     total = 1
     tied = set()
-    for group, own in components(conditions):
+    for group, together in components(wanted):
         tied |= set(group)
-        total *= _count_group(group, own, extents, numbers, chosen)
+        total *= _count_group(group, together, extents, numbers, chosen)
     return total * prod(n for v, n in extents.items() if v in chosen and v not in tied)
 
 
@@ -153,16 +183,52 @@ def tile_counts(
     extents: of the variables. tiles: variable -> coordinates of a tile of it, at least 1; tiles
     begin at multiples of that. Raises AccelsimError when there is too much to look at.
     """
-    shape = {v: -(-extents[v] // size) for v, size in tiles.items()}
-    if prod(shape.values()) > MAX_TILES:
-        raise AccelsimError(f"a predicate ties {prod(shape.values()):,} tiles; too many to count")
+    shape = [-(-extents[v] // size) for v, size in tiles.items()]
+    if prod(shape) > MAX_TILES:
+        raise AccelsimError(f"a predicate ties {prod(shape):,} tiles; too many to count")
+    wanted, digits = prepared(conditions, extents, tiles, numbers)
+    if wanted is None:
+        return np.zeros(shape, np.int64)
+    sizes = dict(extents)
+    inside = dict(tiles)
+    for variable, own in digits.items():
+        size = inside.pop(variable)
+        for name, extent in own:
+            sizes[name] = extent
+            inside[name] = 1 if stride(own, name) >= size else extent
+    # An axis per digit, in the order of the variables, of one tile for digits inside of tiles.
+    axes = [d for v in tiles for d, _ in digits.get(v, ((v, 0),))]
+    out: Rows = np.ones([1] * len(axes), np.int64)
+    tied: set[str] = set()
+    for group, own_conditions in components(wanted):
+        tied |= set(group)
+        found = _tile_counts(own_conditions, sizes, {v: inside[v] for v in group}, numbers)
+        order = sorted(range(len(group)), key=lambda i: axes.index(group[i]))
+        length = [-(-sizes[d] // inside[d]) if d in group else 1 for d in axes]
+        out = out * found.transpose(order).reshape(length)
+    for axis, digit in enumerate(axes):
+        if digit not in tied:
+            begins = np.arange(-(-sizes[digit] // inside[digit])) * inside[digit]
+            here = np.minimum(inside[digit], sizes[digit] - begins)
+            out = out * here.reshape([-1 if a == axis else 1 for a in range(len(axes))])
+    return out.reshape(shape)
+
+
+def _tile_counts(
+    conditions: Sequence[Whole],
+    extents: Mapping[str, int],
+    tiles: Mapping[str, int],
+    numbers: Numbers,
+) -> Rows:
+    """As tile_counts, of conditions that share their variables, all of which are in `tiles`."""
+    shape_of = {v: -(-extents[v] // size) for v, size in tiles.items()}
     inner = max(tiles, key=lambda v: (extents[v], v))
     outer = [v for v in tiles if v != inner]
-    out = np.zeros((prod(shape[v] for v in outer), shape[inner]), np.int64)
+    out = np.zeros((prod(shape_of[v] for v in outer), shape_of[inner]), np.int64)
     for rows in _rows(outer, extents, 1):
         number = np.zeros(row_count(rows), np.int64)
         for variable in outer:
-            number = number * shape[variable] + rows[variable] // tiles[variable]
+            number = number * shape_of[variable] + rows[variable] // tiles[variable]
         low = int(number.min())
         part = out[low : int(number.max()) + 1]
         try:
@@ -179,7 +245,7 @@ def tile_counts(
                 _add_up_to(part, number - low, np.maximum(piece.high, piece.low), tiles[inner], 1)
             else:
                 _add_each(part, number - low, piece, tiles[inner])
-    every = out.reshape([shape[v] for v in outer] + [shape[inner]])
+    every = out.reshape([shape_of[v] for v in outer] + [shape_of[inner]])
     return np.moveaxis(every, -1, list(tiles).index(inner))
 
 

@@ -106,10 +106,14 @@ def is_condition(whole: Whole) -> bool:
 
 def walk(whole: Whole) -> Iterator[Whole]:
     """It and everything in it, outermost first."""
-    yield whole
-    inner = whole.indices if isinstance(whole, Lookup) else ()
-    for part in whole.arguments if isinstance(whole, Apply) else inner:
-        yield from walk(part)
+    left = [whole]  # not recursive: nested generators cost several times as much
+    while left:
+        whole = left.pop()
+        yield whole
+        if isinstance(whole, Apply):
+            left.extend(reversed(whole.arguments))
+        elif isinstance(whole, Lookup):
+            left.extend(reversed(whole.indices))
 
 
 def variables(whole: Whole) -> tuple[str, ...]:
@@ -349,3 +353,27 @@ def evaluate(
             return table[tuple(at)]
         case Apply(operator=operator, arguments=arguments):
             return _APPLY[operator](*(evaluate(a, coordinates, numbers, tables) for a in arguments))
+
+
+def settled(
+    whole: Whole, numbers: Mapping[str, int], tables: Mapping[str, Any] | None = None
+) -> Whole:
+    """The same with every part that has no rank variable as a number. Raises as `evaluate`."""
+    match whole:
+        case Apply(operator, arguments):
+            inner = tuple(settled(a, numbers, tables) for a in arguments)
+            whole = Apply(operator, inner)
+            match operator, inner:
+                case (("and" | "or"), (Int(value), other) | (other, Int(value))):
+                    return other if bool(value) == (operator == "and") else Int(value)
+                case "mod", (_, Int(1)):
+                    return Int(0)
+                case "floordiv", (other, Int(1)):
+                    return other
+            fixed = all(isinstance(i, Int) for i in inner)
+        case Lookup(table, indices):
+            whole = Lookup(table, tuple(settled(i, numbers, tables) for i in indices))
+            fixed = all(isinstance(i, Int) for i in whole.indices)
+        case _:
+            fixed = isinstance(whole, Named)
+    return Int(int(evaluate(whole, {}, numbers, tables))) if fixed else whole

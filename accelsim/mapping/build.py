@@ -11,13 +11,15 @@ The order within an epoch is checked on the Program's edges (program/lower.py).
 from __future__ import annotations
 
 import dataclasses
+from collections import abc
 from fractions import Fraction
+from typing import Any
 
 from accelsim.analysis.counts import point_operations
+from accelsim.analysis.pieces import Numbers
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade, Einsum, with_parameters
-from accelsim.cascade.nodes import Computed, iteration_variables
-from accelsim.cascade.whole import show_whole
+from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
 from accelsim.mapping.depend import Nesting, dependences
@@ -30,9 +32,13 @@ from accelsim.units import show_bytes
 
 
 def build(
-    document: Document[MappingSpec], cascade: Cascade, machine: Machine, shapes: dict[str, int]
+    document: Document[MappingSpec],
+    cascade: Cascade,
+    machine: Machine,
+    shapes: dict[str, int],
+    tables: abc.Mapping[str, Any] | None = None,
 ) -> Mapping:
-    """The mapping for these shapes and parameters (those without a default must be there).
+    """The mapping for these shapes, parameters (those without a default must be there), tables.
 
     Raises MappingError (CapacityError) with all faults.
     """
@@ -45,8 +51,15 @@ def build(
     faults += _coverage(document, cascade)
     if faults:
         raise MappingError(tuple(dict.fromkeys(faults)))
+    numbers = Numbers(shapes, tables or {})
     nests = tuple(
-        _masked(document, cascade, shapes, cut, _fitting(document, cascade, machine, phase, cut))
+        _masked(
+            document,
+            cascade,
+            numbers,
+            cut,
+            _fitting(document, cascade, machine, numbers, phase, cut),
+        )
         for phase, cut in cuts.items()
     )
     notes = [note for cut in cuts.values() for note in cut.notes]
@@ -58,7 +71,7 @@ def build(
 def _masked(
     document: Document[MappingSpec],
     cascade: Cascade,
-    shapes: dict[str, int],
+    numbers: Numbers,
     cut: Partition,
     nest: Nest,
 ) -> Nest:
@@ -70,7 +83,7 @@ def _masked(
         faults.append(document.source.fault(at, f"{einsum}: {message}", key=True))
 
     found = masks(
-        cascade, cut.parts, dict(nest.extents), shapes, nest.loops, nest.bindings, complain
+        cascade, cut.parts, dict(nest.extents), numbers, nest.loops, nest.bindings, complain
     )
     for mask in found:
         for dep in nest.dependences:
@@ -115,14 +128,20 @@ def _overbooked(machine: Machine, nest: Nest) -> list[str]:
 
 
 def _fitting(
-    document: Document[MappingSpec], cascade: Cascade, machine: Machine, phase: str, cut: Partition
+    document: Document[MappingSpec],
+    cascade: Cascade,
+    machine: Machine,
+    numbers: Numbers,
+    phase: str,
+    cut: Partition,
 ) -> Nest:
     """The nest of a phase with the largest fitted part that the levels can hold."""
     home = {einsum: name for name, spec in document.spec.phases.items() for einsum in spec.einsums}
     spec = document.spec.phases[phase]
     over: CapacityError | None = None
     for extents in cut.candidates():
-        nest = _Builder(document, cascade, machine, cut, extents, home, phase, spec).nest()
+        builder = _Builder(document, cascade, machine, numbers, cut, extents, home, phase, spec)
+        nest = builder.nest()
         over = _over_capacity(document, machine, nest, cut)
         if over is None:
             return nest
@@ -172,6 +191,7 @@ class _Builder:
         document: Document[MappingSpec],
         cascade: Cascade,
         machine: Machine,
+        numbers: Numbers,
         cut: Partition,
         extents: dict[str, int],
         home: dict[str, str],
@@ -181,6 +201,7 @@ class _Builder:
         self.source = document.source
         self.cascade = cascade
         self.machine = machine
+        self.numbers = numbers
         self.cut = cut
         self.extents = extents
         self.home = home
@@ -205,6 +226,7 @@ class _Builder:
             self.machine,
             nesting,
             self.extents,
+            self.numbers,
             self.home,
             self.name,
             self.spec,
@@ -308,12 +330,6 @@ class _Builder:
                         (*self.at, *at, "unit"), message, help=(f"it can do: {can}",)
                     )
                     self.faults.append(fault)
-        for access in einsum.inputs:
-            for index in access.indices:
-                if isinstance(index, Computed):
-                    read = f"{access.tensor} at the computed index {show_whole(index.whole)}"
-                    message = f"{einsum.name} reads {read}: mappings of rank variables only"
-                    self._fault_at(at, message)
         tile = nesting.tile(einsum)
         taken: list[str] = []
         for dimension, rank in spec.spatial.items():

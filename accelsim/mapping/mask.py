@@ -13,10 +13,19 @@ from math import prod
 import numpy as np
 
 from accelsim.analysis.pieces import Numbers
-from accelsim.analysis.space import components, tile_counts
+from accelsim.analysis.space import components, settled_conditions, tile_counts
 from accelsim.cascade import Cascade, Einsum
 from accelsim.cascade.nodes import iteration_variables
-from accelsim.cascade.whole import Variable, Whole, joined_parts, names, substitute, variables
+from accelsim.cascade.whole import Int as Number
+from accelsim.cascade.whole import (
+    Variable,
+    Whole,
+    joined_parts,
+    names,
+    substitute,
+    tables,
+    variables,
+)
 from accelsim.errors import AccelsimError
 from accelsim.mapping.depend import Complain
 from accelsim.mapping.nest import Binding, Int, Loop, Mask
@@ -26,20 +35,20 @@ def masks(
     cascade: Cascade,
     parts: Mapping[str, tuple[str, ...]],
     extents: Mapping[str, int],
-    shapes: Mapping[str, int],
+    numbers: Numbers,
     loops: tuple[Loop, ...],
     bindings: tuple[Binding, ...],
     complain: Complain,
 ) -> tuple[Mask, ...]:
     """The masks of a nest, one for each group of ranks that predicates tie.
 
-    parts: rank of the cascade -> its parts here. extents: of parts. shapes: of ranks, and
-    parameters. complain: called with an Einsum and what is wrong with its predicate.
+    parts: rank of the cascade -> its parts here. extents: of parts. numbers: shapes of ranks,
+    parameters and tables. complain: called with an Einsum and what is wrong with its predicate.
     """
     under = [b.einsum for b in bindings if b.einsum.predicate]
     if not under:
         return ()
-    predicates = {_as_whole_ranks(cascade, einsum): einsum for einsum in under}
+    predicates = {whole_ranks(cascade, einsum): einsum for einsum in under}
     if len(predicates) > 1:
         one, other = list(predicates.values())[:2]
         complain(other.name, f"its predicate is not that of {one.name}, in the same phase")
@@ -47,10 +56,26 @@ def masks(
     conditions, einsum = next(iter(predicates.items()))
     own = {e.name for e in under}
     sources = tuple(e.name for e in under if not any(a.tensor in own for a in e.inputs))
+    named = {**numbers.named, **extents}
+    missing_names = [n for c in conditions for n in names(c) if n not in named]
+    if missing_names:
+        message = f"its predicate needs {missing_names[0]}, which the workload does not give"
+        complain(einsum.name, message)
+        return ()
+    missing_tables = [n for c in conditions for n in tables(c) if n not in numbers.tables]
+    if missing_tables:
+        message = f"its predicate needs table {missing_tables[0]}, which the workload does not give"
+        complain(einsum.name, message)
+        return ()
+    numbers = Numbers(named, numbers.tables)
+    wanted = [c for c in settled_conditions(conditions, numbers) if c != Number(1)]
+    if Number(0) in wanted:
+        complain(einsum.name, "its predicate leaves nothing")
+        return ()
     found = []
-    for group, together in components(conditions):
+    for group, together in components(wanted):
         try:
-            place = _Group(cascade, parts, extents, shapes, loops, group)
+            place = _Group(cascade, parts, extents, numbers, loops, group)
             mask = place.mask(together, sources)
         except AccelsimError as error:
             complain(einsum.name, error.faults[0].message)
@@ -68,7 +93,7 @@ def masks(
     return tuple(found)
 
 
-def _as_whole_ranks(cascade: Cascade, einsum: Einsum) -> tuple[Whole, ...]:
+def whole_ranks(cascade: Cascade, einsum: Einsum) -> tuple[Whole, ...]:
     """Its conditions, with m for M0*m1 + m0 wherever that can be."""
     over = iteration_variables(einsum)
     conditions = einsum.predicate
@@ -91,12 +116,12 @@ class _Group:
         cascade: Cascade,
         parts: Mapping[str, tuple[str, ...]],
         extents: Mapping[str, int],
-        shapes: Mapping[str, int],
+        numbers: Numbers,
         loops: tuple[Loop, ...],
         group: tuple[str, ...],
     ) -> None:
         self.loops = loops
-        self.named = {**shapes, **extents}
+        self.numbers = numbers
         ranks = {
             r.lower(): r for r in (*cascade.ranks, *(p for _, c in cascade.partitions for p in c))
         }
@@ -115,13 +140,10 @@ class _Group:
             self.of[variable] = [looped[p] for p in own if p in looped]
             self.tile[variable] = prod(extents[p] for p in inside)
             whole = prod(extents[p] for p in own)
-            self.extent[variable] = min(shapes.get(rank, whole), whole)
+            self.extent[variable] = min(numbers.named.get(rank, whole), whole)
 
     def mask(self, conditions: list[Whole], sources: tuple[str, ...]) -> Mask:
-        for name in (n for c in conditions for n in names(c)):
-            if name not in self.named:
-                raise AccelsimError(f"its predicate needs {name}, which the workload does not give")
-        counts = tile_counts(conditions, self.extent, self.tile, Numbers(self.named, {}))
+        counts = tile_counts(conditions, self.extent, self.tile, self.numbers)
         full: Int = np.ones((), np.int64)
         for axis, (variable, size) in enumerate(self.tile.items()):
             begins = np.arange(counts.shape[axis]) * size

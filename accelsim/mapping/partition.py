@@ -1,8 +1,13 @@
-"""Sizes of the parts of every rank: numbers, `rest`, UNIT.DIMENSION, fit(LEVEL), fit(LEVEL / 2)."""
+"""Sizes of the parts of every rank.
+
+Numbers, `rest`, UNIT.DIMENSION, a rank's shape or a parameter (`T0`), or a quotient of two (`H / G`),
+fit(LEVEL), fit(LEVEL / 2).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,6 +20,7 @@ from accelsim.spec.records import MappingSpec
 
 _FIT = re.compile(r"fit\(\s*(\w+)\s*(?:/\s*([1-9]\d*)\s*)?\)")
 _DIMENSION = re.compile(r"(\w+)\.(\w+)")
+_NAMED = re.compile(r"([A-Za-z]\w*)(?:\s*/\s*([A-Za-z]\w*))?")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,24 @@ def dimension_size(text: object, machine: Machine) -> int:
     return extent
 
 
+def named_size(text: str, named: Mapping[str, int]) -> int | None:
+    """The number that a name, or a quotient of two names, stands for; None when it is neither.
+
+    Raises ValueError: a name that is not known, a quotient that is no whole number.
+    """
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        return None
+    for name in (n for n in match.groups() if n):
+        if name not in named:
+            known = ", ".join(sorted(named))
+            raise ValueError(f"{name!r} is no rank or parameter; known: {known}")
+    size, by = named[match[1]], named[match[2]] if match[2] else 1
+    if by < 1 or size % by:
+        raise ValueError(f"{text}: {size} is no multiple of {by}")
+    return size // by
+
+
 def partition(
     document: Document[MappingSpec],
     phase: str,
@@ -127,7 +151,7 @@ def partition(
             faults.append(source.fault(at, message, key=True))
             continue
         before = len(faults)
-        cutter = _Cutter(document, machine, rank, sizes.get(rank, {}), at, faults)
+        cutter = _Cutter(document, machine, rank, sizes.get(rank, {}), at, shapes, faults)
         found = cutter.cut(shapes[rank], out.extents, notes)
         if len(faults) > before:
             continue
@@ -152,6 +176,7 @@ class _Cutter:
         rank: str,
         sizes: dict[str, Any],
         at: tuple[str, ...],
+        named: Mapping[str, int],
         faults: list[Fault],
     ) -> None:
         self.source = document.source
@@ -160,6 +185,7 @@ class _Cutter:
         self.machine = machine
         self.rank = rank
         self.names = tuple(sizes)
+        self.named = named
         self.faults = faults
 
     def cut(self, shape: int, extents: dict[str, int], notes: list[str]) -> Fit | None:
@@ -210,7 +236,10 @@ class _Cutter:
 
     def _number(self, part: str) -> int | None:
         try:
-            size = dimension_size(self.sizes[part], self.machine)
+            given = self.sizes[part]
+            size = named_size(given, self.named) if isinstance(given, str) else None
+            if size is None:
+                size = dimension_size(given, self.machine)
         except ValueError as error:
             self._fault(part, str(error))
             return None

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+from accelsim.analysis.pieces import Numbers
 from accelsim.arch import Level, Machine
 from accelsim.cascade import Cascade
+from accelsim.cascade.nodes import Access, At
+from accelsim.errors import AccelsimError
+from accelsim.mapping.computed import Reads, is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.nest import Loop, Placement
 from accelsim.spec.records import PhaseSpec, StorageSpec
@@ -19,12 +23,16 @@ def placements(
     machine: Machine,
     nesting: Nesting,
     extents: dict[str, int],
+    numbers: Numbers,
     home: dict[str, str],
     phase: str,
     spec: PhaseSpec,
     complain: Callable[..., None],
 ) -> tuple[Placement, ...]:
-    """A placement for each tensor that the phase reads or makes, in order of first use."""
+    """A placement for each tensor that the phase reads or makes, in order of first use.
+
+    extents: of parts. numbers: shapes of ranks, parameters and tables. home: Einsum -> its phase.
+    """
     made = {einsum.name for einsum in nesting.einsums}
     names: dict[str, None] = {}
     for einsum in nesting.einsums:
@@ -55,8 +63,23 @@ def placements(
         level = _level(machine, name, given, complain)
         ranks = cascade.tensor(name).ranks
         iterated = nesting.loops_of(ranks)
+        looped = {loop.rank for loop in nesting.loops}
+        inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
+        elements = prod(extents[part] for part in inside)
         if role == "load":
-            iterated = _load_loops(nesting, name, given, iterated, complain)
+            shared: set[int] = set()
+            read = _computed(nesting, name, extents, numbers, complain)
+            if read is not None:
+                others = (i.variable for i in read[0].indices if isinstance(i, At))
+                plain = nesting.loops_of(tuple(cascade.rank_of(v) for v in others))
+                kept = [i for i in read[1].loops if nesting.loops[i].rank in given.keep]
+                shared = {i for i in kept if i not in plain and read[1].steady_along(i)}
+                iterated = tuple(sorted({*plain, *read[1].loops} - shared))
+                try:
+                    elements = read[1].elements(iterated)
+                except AccelsimError as error:
+                    complain(("storage", name), f"{name}: {error.faults[0].message}")
+            iterated = _load_loops(nesting, name, given, iterated, shared, complain)
         elif given.keep:
             complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
         if role == "state":
@@ -67,9 +90,6 @@ def placements(
                 if getattr(index, "offset", 0)
             }
             iterated = tuple(i for i in iterated if i not in nesting.loops_of(tuple(moving)))
-        looped = {loop.rank for loop in nesting.loops}
-        inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
-        elements = prod(extents[part] for part in inside)
         if given.off_chip and (role != "made" or given.spilled):
             message = f"{name}.off_chip: for what is made in this phase, all of it"
             complain(("storage", name, "off_chip"), message)
@@ -102,6 +122,27 @@ def placements(
             )
         )
     return tuple(out)
+
+
+def _computed(
+    nesting: Nesting,
+    tensor: str,
+    extents: dict[str, int],
+    numbers: Numbers,
+    complain: Callable[..., None],
+) -> tuple[Access, Reads] | None:
+    """The access at computed indices by which a tensor is read, and what it reads."""
+    found = dict.fromkeys(a for e in nesting.einsums for a in e.inputs if a.tensor == tensor)
+    if not any(is_computed(access) for access in found):
+        return None
+    access = next(iter(found))
+    try:
+        if len(found) > 1:
+            raise AccelsimError("read in two ways, at least one of them at a computed index")
+        return access, reads(nesting, access, extents, numbers)
+    except AccelsimError as error:
+        complain(("storage", tensor), f"{tensor}: {error.faults[0].message}")
+        return None
 
 
 def steps(given: int | dict[str, int], ranks: list[str], loops: tuple[Loop, ...]) -> int | None:
@@ -145,17 +186,24 @@ def _load_loops(
     name: str,
     given: StorageSpec,
     own: tuple[int, ...],
+    shared: set[int],
     complain: Callable[..., None],
 ) -> tuple[int, ...]:
-    """Loops in whose every iteration it is loaded anew: up to its innermost, less `keep`."""
+    """Loops in whose every iteration it is loaded anew: up to its innermost, less `keep`.
+
+    own: loops in which another tile is needed. shared: loops that it depends on, but not in what
+    it reads, and over which it is kept.
+    """
     ranks = [loop.rank for loop in nesting.loops]
     keep = set()
     for rank in given.keep:
         if rank not in ranks:
             message = f"{name}.keep: {rank} is no loop of this phase; loops: {', '.join(ranks)}"
             complain(("storage", name, "keep"), message)
+        elif ranks.index(rank) in shared:
+            keep.add(ranks.index(rank))
         elif ranks.index(rank) in own:
-            message = f"{name}.keep: {name} has rank {rank}; each iteration needs another tile"
+            message = f"{name}.keep: each iteration of {rank} reads another tile of {name}"
             complain(("storage", name, "keep"), message)
         elif not own or ranks.index(rank) > own[-1]:
             message = f"{name}.keep: the loop over {rank} is inside those of {name}; no effect"

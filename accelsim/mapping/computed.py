@@ -1,0 +1,123 @@
+"""Tiles of a tensor that is read at computed indices: shared heads, pages, windows.
+
+Which coordinates a tile of the loops reads is looked up, coordinate by coordinate. Each tile has to
+read as many as every other; along a loop in which they stay the same, a tile may be kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.analysis.pieces import Numbers
+from accelsim.cascade.nodes import Access, At, Computed
+from accelsim.cascade.whole import evaluate, names, tables, variables
+from accelsim.errors import AccelsimError
+from accelsim.mapping.depend import Nesting
+
+MOST_POINTS = 1 << 24
+Int = npt.NDArray[np.int64]
+
+
+def is_computed(access: Access) -> bool:
+    return any(isinstance(index, Computed) for index in access.indices)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Coordinates that a tensor is read at, of the indices that depend on one another.
+
+    loops: those that they depend on. at [N, loops]: iterations. value [N]: a number for each
+    different combination of the coordinates. rest: elements for each, of the other indices.
+    """
+
+    loops: tuple[int, ...]
+    at: Int
+    value: Int
+    rest: int
+
+    def steady_along(self, loop: int) -> bool:
+        """Whether every iteration of a loop reads the same, whatever those of the others."""
+        others = tuple(i for i in self.loops if i != loop)
+        return bool((self._per_tile(others) == self._per_tile(self.loops, others)).all())
+
+    def elements(self, loops: tuple[int, ...]) -> int:
+        """Elements that a tile of these loops reads. Raises AccelsimError: tiles differ."""
+        found = self._per_tile(tuple(i for i in self.loops if i in loops))
+        if int(found.min()) != int(found.max()):
+            raise AccelsimError(f"its tiles read {found.min()} to {found.max()} coordinates")
+        return int(found[0]) * self.rest
+
+    def _per_tile(self, loops: tuple[int, ...], most_over: tuple[int, ...] | None = None) -> Int:
+        """Different values per iteration of the loops; of `most_over`, the fewest for each."""
+        tile = _number(self.at[:, [self.loops.index(i) for i in loops]])
+        pairs = np.unique(np.stack([tile, self.value]), axis=1)[0]
+        number, found = np.unique(pairs, return_counts=True)
+        if most_over is None:
+            return found
+        over = _number(self.at[:, [self.loops.index(i) for i in most_over]])
+        outer = np.zeros(int(tile.max()) + 1, np.int64)
+        outer[tile] = over
+        fewest = np.full(int(over.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(fewest, outer[number], found)
+        return fewest
+
+
+def _number(columns: Int) -> Int:
+    """A number from 0 for each row, equal for equal rows, in their order."""
+    if not columns.shape[1]:
+        return np.zeros(len(columns), np.int64)
+    return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Numbers) -> Reads:
+    """What an access with computed indices reads. Raises AccelsimError."""
+    cascade = nesting.cascade
+    computed = [index.whole for index in access.indices if isinstance(index, Computed)]
+    for whole in computed:
+        for name in names(whole):
+            if name not in numbers.named:
+                raise AccelsimError(f"the workload does not give {name}")
+        for name in tables(whole):
+            if name not in numbers.tables:
+                raise AccelsimError(f"the workload does not give the table {name}")
+    over = tuple(dict.fromkeys(v for whole in computed for v in variables(whole)))
+    ranks = {v: cascade.rank_of(v) for v in over}
+    shape = {}
+    for variable, rank in ranks.items():
+        padded = prod(extents[part] for part in nesting.parts[rank])
+        shape[variable] = min(numbers.named.get(rank, padded), padded)
+    if prod(shape.values()) > MOST_POINTS:
+        message = f"it depends on {prod(shape.values()):,} combinations of coordinates"
+        raise AccelsimError(f"{message}, more than {MOST_POINTS:,}")
+    grid = np.meshgrid(*(np.arange(n) for n in shape.values()), indexing="ij")
+    points = {v: axis.reshape(-1) for v, axis in zip(over, grid, strict=True)}
+    length = prod(shape.values())
+    columns, rest = [], 1
+    for rank, index in zip(cascade.tensor(access.tensor).ranks, access.indices, strict=True):
+        match index:
+            case Computed(whole):
+                found = evaluate(whole, points, numbers.named, numbers.tables)
+                columns.append(np.broadcast_to(np.asarray(found, np.int64), (length,)))
+                limit = numbers.named.get(rank)
+                if limit is not None and not 0 <= columns[-1].min() <= columns[-1].max() < limit:
+                    wrong = columns[-1].min() if columns[-1].min() < 0 else columns[-1].max()
+                    raise AccelsimError(f"it is {wrong}, outside of {rank} = {limit}")
+            case At(variable) if variable in points:
+                columns.append(points[variable])
+            case _:
+                looped = {loop.rank for loop in nesting.loops}
+                rest *= prod(extents[p] for p in nesting.parts[rank] if p not in looped)
+    loops, places = [], []
+    for number, loop in enumerate(nesting.loops):
+        for variable, rank in ranks.items():
+            parts = nesting.parts[rank]
+            if loop.rank in parts:
+                inside = prod(extents[p] for p in parts[parts.index(loop.rank) + 1 :])
+                loops.append(number)
+                places.append(points[variable] // inside % loop.trips)
+    at = np.stack(places, axis=1) if places else np.zeros((length, 0), np.int64)
+    return Reads(tuple(loops), at, _number(np.stack(columns, axis=1)), rest)
