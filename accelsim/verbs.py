@@ -85,9 +85,9 @@ def simulate(
     inputs["seq_len"] = seq_len
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
-    result = measure(
-        lowered, machine, execution, bounds=_bounds(built, machine, shapes), inputs=inputs
-    )
+    bounds = _bounds(built, machine, mapped.part_extents | shapes)
+    masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
+    result = measure(lowered, machine, execution, bounds=bounds, inputs=inputs, masks=masks)
     return Run(result, lowered, execution)
 
 

@@ -150,6 +150,8 @@ class _Group:
             here = np.minimum(size, self.extent[variable] - begins)
             full = full * here.reshape([-1 if a == axis else 1 for a in range(counts.ndim)])
         where = np.argwhere(counts > 0)
+        if not len(where):
+            raise AccelsimError("its predicate leaves nothing")
         partial = (counts < full)[tuple(where.T)]
         columns: dict[int, Int] = {}
         for axis, loops in enumerate(self.of.values()):
@@ -157,7 +159,9 @@ class _Group:
             for loop in reversed(loops):
                 rest, columns[loop] = np.divmod(rest, self.loops[loop].trips)
         involved = tuple(sorted(columns))
-        tiles = np.stack([columns[loop] for loop in involved], axis=1)
+        tiles = np.zeros((len(where), len(involved)), np.int64)
+        for column, loop in enumerate(involved):
+            tiles[:, column] = columns[loop]
         found = Mask(involved, tiles, partial, sources)
         order = np.argsort(found.key(involved))
         return Mask(involved, tiles[order], partial[order], sources)

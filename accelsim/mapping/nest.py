@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +127,20 @@ class Mask:
             found = found * (int(column.max(initial=0)) + 1) + column
         return found
 
+    def shares(self, loops: tuple[Loop, ...]) -> dict[str, Any]:
+        """How many tiles are visited, and for each loop the least, mean and most per iteration."""
+        per = {}
+        for column, loop in enumerate(self.loops):
+            visits = np.bincount(self.tiles[:, column], minlength=loops[loop].trips)
+            least, most = int(visits.min()), int(visits.max())
+            per[loops[loop].rank] = {"least": least, "mean": float(visits.mean()), "most": most}
+        return {
+            "visited": len(self.tiles),
+            "of": prod(loops[loop].trips for loop in self.loops),
+            "in_part": int(self.partial.sum()),
+            "per_iteration": per,
+        }
+
     def missing(self, iterated: tuple[int, ...], loops: tuple[Loop, ...]) -> str | None:
         """A tile of these loops that is never visited, or None."""
         own = [i for i, loop in enumerate(self.loops) if loop in iterated]
@@ -161,6 +176,10 @@ class Nest:
     extents: tuple[tuple[str, int], ...]
     masks: tuple[Mask, ...] = ()
 
+    def mask_shares(self) -> list[dict[str, Any]]:
+        """What predicates leave of the tiles, for a result."""
+        return [mask.shares(self.loops) for mask in self.masks]
+
     def binding(self, einsum: str) -> Binding:
         return next(b for b in self.bindings if b.einsum.name == einsum)
 
@@ -177,6 +196,20 @@ class Mapping:
     cascade: cascade.Cascade
     nests: tuple[Nest, ...]
     notes: tuple[str, ...]
+
+    @property
+    def part_extents(self) -> dict[str, int]:
+        """Extents of the parts into which the cascade itself cuts ranks, where phases agree.
+
+        None where a mask leaves tiles out: counts over parts would count those.
+        """
+        if any(m["visited"] < m["of"] for nest in self.nests for m in nest.mask_shares()):
+            return {}
+        parts = {part for _, cut in self.cascade.partitions for part in cut}
+        found: dict[str, set[int]] = {}
+        for part, extent in (item for nest in self.nests for item in nest.extents):
+            found.setdefault(part, set()).add(extent)
+        return {p: min(sizes) for p, sizes in found.items() if p in parts and len(sizes) == 1}
 
 
 def span(iterated: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

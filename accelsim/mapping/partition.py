@@ -1,7 +1,7 @@
 """Sizes of the parts of every rank.
 
-Numbers, `rest`, UNIT.DIMENSION, a rank's shape or a parameter (`T0`), or a quotient of two (`H / G`),
-fit(LEVEL), fit(LEVEL / 2).
+Numbers, `rest`, UNIT.DIMENSION, the shape of a rank or a parameter (`I`), a quotient of two of them
+(`H / G`), fit(LEVEL), fit(LEVEL / 2).
 """
 
 from __future__ import annotations

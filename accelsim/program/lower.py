@@ -198,8 +198,11 @@ class _Lowering:
         out = []
         for task in tasks:
             out.append(task)
-            if not any(task.name in mask.sources for mask in self.nest.masks):
+            under = [mask for mask in self.nest.masks if task.name in mask.sources]
+            if not any(mask.partial.any() for mask in under):
                 continue
+            # Of ranks that no loop cuts, every tile is left in part.
+            always = any(not mask.loops and mask.partial.any() for mask in under)
             binding = self.nest.binding(task.name)
             operation = binding.unit.operation("mask")
             if operation is None:
@@ -211,7 +214,7 @@ class _Lowering:
                     task,
                     name=name,
                     cycles=Fraction(_steps(kept)[0] * operation.cycles),
-                    guard=dataclasses.replace(task.guard, marked=(PARTIAL,)),
+                    guard=dataclasses.replace(task.guard, marked=() if always else (PARTIAL,)),
                     actions=actions.of_masking(binding, operation),
                 )
             )

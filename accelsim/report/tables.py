@@ -42,6 +42,12 @@ def result_table(result: Result) -> RenderableType:
         "energy", f"{show_energy(result.energy_pj)}  (register file of one element per unit)"
     )
     head.add_row("", f"{show_energy(result.energy_all_registers_pj)}  (all register files)")
+    for mask in (m for phase in result.phases for m in phase["masks"] if m["per_iteration"]):
+        text = f"{mask['visited']:,} of {mask['of']:,} visited, {mask['in_part']:,} in part"
+        head.add_row("tiles", text)
+        for rank, per in mask["per_iteration"].items():
+            visits = f"{per['least']:,} to {per['most']:,}, mean {per['mean']:,.4g}"
+            head.add_row("", f"per {rank}: {visits}")
     head.add_row("tasks", f"{result.tasks:,}{_executed(result)} on engine {result.engine}")
 
     units = Table(title="servers: share of the time", title_justify="left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
@@ -24,8 +24,9 @@ def measure(
     *,
     bounds: dict[str, Any],
     inputs: dict[str, Any],
+    masks: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> Result:
-    """The Result of a run. Times in cycles of the machine's clock."""
+    """The Result of a run. Times in cycles of the machine's clock. masks: of each phase's tiles."""
     counted = list(_counted(program, execution))
     energy = _energy(machine, counted)
     registers = {
@@ -81,6 +82,7 @@ def measure(
                 "begin_cycles": run.begin / per_cycle,
                 "end_cycles": run.end / per_cycle,
                 "tasks": {t.name: int(run.executed[i]) for i, t in enumerate(phase.tasks)},
+                "masks": (masks or {}).get(phase.name, []),
                 "extrapolation": _extrapolation(run),
             }
             for phase, run in zip(program.phases, execution.phases, strict=True)
