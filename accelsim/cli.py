@@ -24,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Kind = Annotated[
+    str | None, typer.Option(help="kind of the workload: a prompt, one query (its first)")
+]
 DEFAULT_SHOWN = 20_000
 MOST_SHOWN = 10_000_000
 KINDS = {
@@ -158,6 +161,7 @@ def analyze(
     cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
     model: Annotated[str | None, typer.Option(help="workload for numbers beside formulas")] = None,
     seq_len: Annotated[int | None, typer.Option(help="sequence length of the workload")] = None,
+    kind: Kind = None,
     arch: Annotated[
         str | None, typer.Option(help="machine for lower bounds; needs --model")
     ] = None,
@@ -172,26 +176,17 @@ def analyze(
 
       accelsim analyze attention_3pass --model bert --seq-len 16384 --arch fusemax --json
     """
-    from accelsim import analysis, verbs, workload
+    from accelsim import verbs
     from accelsim.cascade import latex as as_latex
     from accelsim.cascade import show
 
     if latex and (as_json or model or arch):
         raise AccelsimError("--latex prints the cascade alone; it goes with no other option")
     built = verbs.load_cascade(cascade)
-    shapes = None
-    if model is not None:
-        shapes = workload.shapes(spec.load(model, "workload"), seq_len)
-    elif seq_len is not None:
-        raise AccelsimError("--seq-len needs --model: it is the sequence length of a workload")
+    found = verbs.analyze(built, model, seq_len, kind, arch)
     if latex:
         print(as_latex(built))
         return
-    found = analysis.analyze(built, shapes).as_json()
-    if arch is not None:
-        if shapes is None:
-            raise AccelsimError("--arch needs --model: bounds are of a machine and shapes")
-        found["bounds"] = verbs.lower_bounds(built, arch, shapes)
     if as_json:
         _print_json(found)
         return
@@ -270,6 +265,7 @@ def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
     model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
+    kind: Kind = None,
     engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",
     settings: Annotated[
         list[str] | None,
@@ -311,7 +307,7 @@ def run(
             model,
             seq_len,
             engine_name=engine,
-            settings=settings or (),
+            settings=([] if kind is None else [f"workload.kind={kind}"]) + (settings or []),
             record=(timeline_tasks or DEFAULT_SHOWN) if timeline else 0,
             progress=lambda share: bar.update(shown, completed=share),
         )

@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
 from accelsim.errors import AccelsimError, Fault, SpecError
 from accelsim.results import Execution, Result
@@ -69,8 +71,8 @@ def simulate(
     workload_doc = _document(model, "workload", overrides["workload"])
     machine = arch.build(arch_doc)
     built = cascade.build(cascade_doc)
-    shapes = workload.shapes(workload_doc, seq_len)
-    mapped = mapping.build(mapping_doc, built, machine, shapes)
+    shapes, tables = _sizes(workload_doc, built, seq_len)
+    mapped = mapping.build(mapping_doc, built, machine, shapes, tables)
     lowered = program.lower(mapped)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
     inputs: dict[str, Any] = {
@@ -85,15 +87,50 @@ def simulate(
     inputs["seq_len"] = seq_len
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
-    bounds = _bounds(built, machine, mapped.part_extents | shapes)
+    bounds = _bounds(built, machine, shapes, tables)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
     result = measure(lowered, machine, execution, bounds=bounds, inputs=inputs, masks=masks)
     return Run(result, lowered, execution)
 
 
-def lower_bounds(built: cascade.Cascade, arch_name: str, shapes: dict[str, int]) -> dict[str, Any]:
-    """What no mapping of a cascade can beat on a machine: bytes and cycles, with the reason."""
-    return _bounds(built, arch.build(_document(arch_name, "arch")), shapes)
+def analyze(
+    built: cascade.Cascade,
+    model: str | None = None,
+    seq_len: int | None = None,
+    kind: str | None = None,
+    arch_name: str | None = None,
+) -> dict[str, Any]:
+    """What is true of a cascade on any machine; with numbers, of a workload (as for `simulate`).
+
+    kind: kind of the workload. arch_name: a machine, for what no mapping on it can beat: bytes and
+    cycles, with the reason.
+    """
+    if model is None:
+        for given, what in ((seq_len, "--seq-len"), (kind, "--kind"), (arch_name, "--arch")):
+            if given is not None:
+                raise AccelsimError(f"{what} needs --model: it goes with a workload")
+        return analysis.analyze(built).as_json()
+    overrides = _overrides([] if kind is None else [f"workload.kind={kind}"])
+    workload_doc = _document(model, "workload", overrides["workload"])
+    shapes, tables = _sizes(workload_doc, built, seq_len)
+    found = analysis.analyze(built, shapes, tables=tables).as_json()
+    if arch_name is not None:
+        machine = arch.build(_document(arch_name, "arch"))
+        found["bounds"] = _bounds(built, machine, shapes, tables)
+    return found
+
+
+def _sizes(
+    document: spec.Document[Any], built: cascade.Cascade, seq_len: int | None
+) -> tuple[dict[str, int], analysis.Tables]:
+    """Shapes, parameters and tables that a workload gives a cascade. Raises AccelsimError."""
+    shapes = workload.shapes(document, seq_len)
+    tables = workload.tables(document)
+    wrong = analysis.wrong_tables(built, tables, shapes)
+    faults = [workload.entry_fault(document, w.table, w.entry, w.message) for w in wrong]
+    if faults:
+        raise SpecError(faults)
+    return shapes, tables
 
 
 def check(path: str) -> str:
@@ -118,6 +155,8 @@ def check(path: str) -> str:
             cascade.build(document)
         case "arch":
             arch.build(document)
+        case "workload":
+            workload.check(document)
         case "mapping":
             machine = arch.build(_named(document, "arch"))
             built = cascade.build(_named(document, "cascade"))
@@ -136,8 +175,12 @@ def _check_mapping(
     for size in PROBES:
         shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(("E", "F"), 64)
         shapes = cascade.with_parameters(built, shapes, missing=size // 4)
+        tables = {
+            t.name: np.broadcast_to(np.int64(0), [shapes[rank] for rank in t.ranks])
+            for t in built.tables
+        }
         try:
-            program.lower(mapping.build(document, built, machine, shapes))
+            program.lower(mapping.build(document, built, machine, shapes, tables))
         except AccelsimError as error:
             errors.append(error)
         else:
@@ -203,9 +246,12 @@ def version() -> str:
 
 
 def _bounds(
-    built: cascade.Cascade, machine: arch.Machine, shapes: dict[str, int]
+    built: cascade.Cascade,
+    machine: arch.Machine,
+    shapes: dict[str, int],
+    tables: analysis.Tables,
 ) -> dict[str, Any]:
-    return analysis.bounds(built, shapes, machine_rates(machine)).as_json()
+    return analysis.bounds(built, shapes, machine_rates(machine), tables).as_json()
 
 
 def machine_rates(machine: arch.Machine) -> analysis.MachineRates:

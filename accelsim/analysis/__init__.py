@@ -12,6 +12,7 @@ from accelsim.analysis.bounds import (
 )
 from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
+from accelsim.analysis.tables import Tables, WrongTable, wrong_tables
 
 __all__ = [
     "Analysis",
@@ -22,10 +23,13 @@ __all__ = [
     "PassAnalysis",
     "Product",
     "Schedule",
+    "Tables",
+    "WrongTable",
     "analyze",
     "best_known_schedule",
     "bounds",
     "evaluate",
     "intensity",
     "passes",
+    "wrong_tables",
 ]

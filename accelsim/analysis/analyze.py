@@ -65,24 +65,25 @@ def analyze(
     shapes: Mapping[str, int] | None = None,
     *,
     word_bytes: Fraction | int | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Passes, live footprints and operation counts; numbers too where shapes are given.
 
-    word_bytes: size of one value, for bytes beside words.
+    word_bytes: size of one value, for bytes beside words. tables: those that predicates read.
     """
     found = passes(cascade)
-    counted = total_counts(cascade, shapes) if shapes is not None else {}
+    counted = total_counts(cascade, shapes, tables) if shapes is not None else {}
     totals = {name: str(formula) for name, formula in total_formulas(cascade).items()}
     per_byte = None
     if shapes is not None and word_bytes is not None and set(counted) == set(totals):
-        per_byte = intensity(cascade, shapes, Fraction(word_bytes))
+        per_byte = intensity(cascade, shapes, Fraction(word_bytes), tables)
     return Analysis(
         cascade=cascade,
         passes=found,
         footprints=footprints(cascade, found),
         footprint_totals={n: str(size) for n, size in footprint_totals(cascade, found).items()},
         alternatives=alternatives(cascade, found, shapes, word_bytes),
-        op_counts=operation_counts(cascade, shapes),
+        op_counts=operation_counts(cascade, shapes, tables),
         totals=totals,
         counted=counted,
         intensity=per_byte,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 from math import prod
+from typing import Any
 
 from accelsim.analysis.counts import (
     fold_parts,
@@ -63,17 +64,22 @@ class Bounds:
         }
 
 
-def bounds(cascade: Cascade, shapes: Mapping[str, int], rates: MachineRates) -> Bounds:
+def bounds(
+    cascade: Cascade,
+    shapes: Mapping[str, int],
+    rates: MachineRates,
+    tables: Mapping[str, Any] | None = None,
+) -> Bounds:
     """Lower bounds for every mapping. Raises AccelsimError when no unit can do an operation.
 
     Traffic: compulsory only, as recomputation may replace everything else. Compute: for every set
     of units, the operations that only these can do, each at its fewest element-cycles, spread
     evenly over their elements. A part of a rank whose size a mapping chooses counts as one.
     """
-    words = compulsory_words(cascade, shapes)
+    words = compulsory_words(cascade, shapes, tables)
     work: dict[frozenset[str], Fraction] = {}
     for einsum in cascade.einsums:
-        count = points(cascade, einsum, shapes)
+        count = points(cascade, einsum, shapes, tables)
         if count is None:
             count = _at_least(einsum, point_ranks(cascade, einsum), shapes)
         for operation, times in point_operations(einsum).items():
@@ -95,12 +101,14 @@ def bounds(cascade: Cascade, shapes: Mapping[str, int], rates: MachineRates) -> 
     return Bounds(moved, moved / rates.dram_bytes_per_cycle, best, who)
 
 
-def compulsory_words(cascade: Cascade, shapes: Mapping[str, int]) -> int:
+def compulsory_words(
+    cascade: Cascade, shapes: Mapping[str, int], tables: Mapping[str, Any] | None = None
+) -> int:
     """Words that every mapping moves: inputs that are used read once, outputs written once."""
     read = {
         name: max(
             (
-                _touched(cascade, einsum, access, shapes)
+                _touched(cascade, einsum, access, shapes, tables)
                 for einsum in cascade.einsums
                 for access in einsum.inputs
                 if access.tensor == name
@@ -110,15 +118,21 @@ def compulsory_words(cascade: Cascade, shapes: Mapping[str, int]) -> int:
         for name in cascade.inputs
     }
     written = (
-        _touched(cascade, einsum, einsum.output, shapes)
+        _touched(cascade, einsum, einsum.output, shapes, tables)
         for einsum in cascade.einsums
         if einsum.name in cascade.outputs
     )
     return sum(read.values()) + sum(written)
 
 
-def _touched(cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[str, int]) -> int:
-    known = touched(cascade, einsum, access, shapes)
+def _touched(
+    cascade: Cascade,
+    einsum: Einsum,
+    access: Access,
+    shapes: Mapping[str, int],
+    tables: Mapping[str, Any] | None,
+) -> int:
+    known = touched(cascade, einsum, access, shapes, tables)
     if known is not None:
         return known
     over = dict.fromkeys(i.variable for i in access.indices if isinstance(i, At))
@@ -146,13 +160,19 @@ class Intensity:
         return Fraction(self.operations) / self.compulsory_bytes
 
 
-def intensity(cascade: Cascade, shapes: Mapping[str, int], word_bytes: Fraction) -> Intensity:
+def intensity(
+    cascade: Cascade,
+    shapes: Mapping[str, int],
+    word_bytes: Fraction,
+    tables: Mapping[str, Any] | None = None,
+) -> Intensity:
     """Arithmetic intensity. Raises AccelsimError when shapes leave an operation uncounted."""
-    counted = total_counts(cascade, shapes)
+    counted = total_counts(cascade, shapes, tables)
     missing = {op for e in cascade.einsums for op in point_operations(e)} - set(counted)
     if missing:
         raise AccelsimError(f"the shapes given do not tell how many {', '.join(sorted(missing))}")
-    return Intensity(sum(counted.values()), compulsory_words(cascade, shapes) * word_bytes)
+    words = compulsory_words(cascade, shapes, tables)
+    return Intensity(sum(counted.values()), words * word_bytes)
 
 
 @dataclass(frozen=True)

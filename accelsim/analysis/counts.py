@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -93,19 +94,28 @@ def shape_of(cascade: Cascade, rank: str, shapes: Mapping[str, int]) -> int | No
     return None
 
 
-def points(cascade: Cascade, einsum: Einsum, shapes: Mapping[str, int]) -> int | None:
-    """Points of the iteration space, predicate included; None when a shape is not known.
+def points(
+    cascade: Cascade,
+    einsum: Einsum,
+    shapes: Mapping[str, int],
+    tables: Mapping[str, Any] | None = None,
+) -> int | None:
+    """Points of the iteration space, predicate included; None when a shape or table is not known.
 
     Raises AccelsimError when a predicate ties too many coordinates to be counted.
     """
     if not einsum.predicate:
         extents = [shape_of(cascade, rank, shapes) for rank in point_ranks(cascade, einsum)]
         return None if None in extents else prod(e for e in extents if e is not None)
-    return _distinct(cascade, einsum, iteration_variables(einsum), shapes)
+    return _distinct(cascade, einsum, iteration_variables(einsum), shapes, tables or {})
 
 
 def touched(
-    cascade: Cascade, einsum: Einsum, access: Access, shapes: Mapping[str, int]
+    cascade: Cascade,
+    einsum: Einsum,
+    access: Access,
+    shapes: Mapping[str, int],
+    tables: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Different elements of a tensor that one access of an Einsum means; None as for `points`.
 
@@ -117,36 +127,45 @@ def touched(
     number = 1
     for index in access.indices:
         if isinstance(index, Computed) and tied.isdisjoint(variables(index.whole)):
-            found = _values(cascade, index.whole, shapes)
+            found = _values(cascade, index.whole, shapes, tables or {})
             if found is None:
                 return None
             number *= found
             tied |= set(variables(index.whole))
     if einsum.predicate:
-        kept = _distinct(cascade, einsum, over, shapes)
+        kept = _distinct(cascade, einsum, over, shapes, tables or {})
         return None if kept is None else number * kept
     ranks = fold_parts(cascade, [cascade.rank_of(v) for v in over])
     extents = [shape_of(cascade, rank, shapes) for rank in ranks]
     return None if None in extents else number * prod(e for e in extents if e is not None)
 
 
-def _values(cascade: Cascade, whole: Whole, shapes: Mapping[str, int]) -> int | None:
-    """How many values an index takes; 1 when it reads a table or has too many points to look at."""
+def _values(
+    cascade: Cascade, whole: Whole, shapes: Mapping[str, int], given: Mapping[str, Any]
+) -> int | None:
+    """How many values an index takes; 1 when it reads an unknown table or has too many points."""
     named = with_parameters(cascade, shapes)
     extents = [named.get(cascade.rank_of(v)) for v in variables(whole)]
     known = [extent for extent in extents if extent is not None]
     if len(known) < len(extents) or any(name not in named for name in names(whole)):
         return None
-    if tables(whole) or prod(known) > MOST_VALUES:
+    if not set(tables(whole)) <= set(given) or prod(known) > MOST_VALUES:
         return 1
     grid = np.meshgrid(*(np.arange(n) for n in known), indexing="ij")
-    return len(np.unique(evaluate(whole, dict(zip(variables(whole), grid, strict=True)), named)))
+    at = dict(zip(variables(whole), grid, strict=True))
+    return len(np.unique(evaluate(whole, at, named, given)))
 
 
 def _distinct(
-    cascade: Cascade, einsum: Einsum, kept: tuple[str, ...], shapes: Mapping[str, int]
+    cascade: Cascade,
+    einsum: Einsum,
+    kept: tuple[str, ...],
+    shapes: Mapping[str, int],
+    given: Mapping[str, Any],
 ) -> int | None:
     """Combinations of the kept variables for which some point satisfies the predicate."""
+    if any(table not in given for condition in einsum.predicate for table in tables(condition)):
+        return None
     over = {v: cascade.rank_of(v) for v in iteration_variables(einsum)}
     conditions = list(einsum.predicate)
     chosen = set(kept)
@@ -177,17 +196,17 @@ def _distinct(
                 if settled is None:
                     return None
                 named[name] = settled
-    return count(conditions, known, Numbers(named, {}), sorted(chosen))
+    return count(conditions, known, Numbers(named, given), sorted(chosen))
 
 
 def operation_counts(
-    cascade: Cascade, shapes: Mapping[str, int] | None
+    cascade: Cascade, shapes: Mapping[str, int] | None, tables: Mapping[str, Any] | None = None
 ) -> dict[str, dict[str, dict[str, object]]]:
     """Einsum -> operation -> formula in rank shapes (and count, where shapes tell)."""
     out: dict[str, dict[str, dict[str, object]]] = {}
     for einsum in cascade.einsums:
         ranks = point_ranks(cascade, einsum)
-        count = points(cascade, einsum, shapes) if shapes is not None else None
+        count = points(cascade, einsum, shapes, tables) if shapes is not None else None
         out[einsum.name] = {}
         for operation, times in sorted(point_operations(einsum).items()):
             row: dict[str, object] = {"formula": str(Product(times, ranks))}
@@ -208,12 +227,14 @@ def total_formulas(cascade: Cascade) -> dict[str, Formula]:
     return {operation: total(products) for operation, products in sorted(terms.items())}
 
 
-def total_counts(cascade: Cascade, shapes: Mapping[str, int]) -> dict[str, int]:
+def total_counts(
+    cascade: Cascade, shapes: Mapping[str, int], tables: Mapping[str, Any] | None = None
+) -> dict[str, int]:
     """Operation -> how many in all; without those that take part in points of unknown number."""
     counted: dict[str, int] = {}
     unknown: set[str] = set()
     for einsum in cascade.einsums:
-        count = points(cascade, einsum, shapes)
+        count = points(cascade, einsum, shapes, tables)
         for operation, times in point_operations(einsum).items():
             if count is None:
                 unknown.add(operation)

@@ -197,20 +197,6 @@ class Mapping:
     nests: tuple[Nest, ...]
     notes: tuple[str, ...]
 
-    @property
-    def part_extents(self) -> dict[str, int]:
-        """Extents of the parts into which the cascade itself cuts ranks, where phases agree.
-
-        None where a mask leaves tiles out: counts over parts would count those.
-        """
-        if any(m["visited"] < m["of"] for nest in self.nests for m in nest.mask_shares()):
-            return {}
-        parts = {part for _, cut in self.cascade.partitions for part in cut}
-        found: dict[str, set[int]] = {}
-        for part, extent in (item for nest in self.nests for item in nest.extents):
-            found.setdefault(part, set()).add(extent)
-        return {p: min(sizes) for p, sizes in found.items() if p in parts and len(sizes) == 1}
-
 
 def span(iterated: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Split loops into the longest run from the outermost, given by its last loop, and the rest.

@@ -6,6 +6,7 @@ Field names are the user's keys; a field's description is what an error says was
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -119,6 +120,9 @@ Shape = Annotated[int, BeforeValidator(_shape)]
 Number = Annotated[float, BeforeValidator(_number)]
 Name = Annotated[
     str, _matches(r"[A-Za-z][A-Za-z0-9_]*", "a name (letters, digits, _; a letter first)")
+]
+ModelName = Annotated[
+    str, _matches(r"[A-Za-z][A-Za-z0-9_.-]*", "a name (letters, digits, _ - .; a letter first)")
 ]
 Rank = Annotated[str, _matches(r"[A-Z][A-Z0-9]*", "a rank name such as M or M1")]
 Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
@@ -235,29 +239,60 @@ class ArchSpec(Record):
     units: dict[Name, UnitSpec]
 
 
-SEQ_LEN = re.compile(r"(?:([1-9]\d{0,17})\s*\*\s*)?seq_len")
+SEQ_LEN = re.compile(r"(?:([1-9]\d{0,17})\s*\*\s*)?seq_len(?:\s*-\s*(\d{1,18}))?")
+_OF_SEQ_LEN = "seq_len, or one made of it such as 64 * seq_len or seq_len - 1"
 
 
-def _rank_shape(value: object) -> Any:
-    if isinstance(value, str):
-        if SEQ_LEN.fullmatch(value) is None:
-            expected = "a whole number, seq_len, or a number times it such as 64 * seq_len"
-            raise ValueError(f"expected {expected}, got {shown(value)}")
-        return value
-    return _shape(value)
+def _of_seq_len(number: Callable[[object], int]) -> BeforeValidator:
+    """A whole number, or a text that a sequence length makes one."""
+
+    def check(value: object) -> Any:
+        if isinstance(value, str) and SEQ_LEN.fullmatch(value) is None:
+            raise ValueError(f"expected a whole number, {_OF_SEQ_LEN}, got {shown(value)}")
+        return value if isinstance(value, str) else number(value)
+
+    return BeforeValidator(check)
+
+
+RankShape = Annotated[int | str, _of_seq_len(_shape)]
+ParameterValue = Annotated[int | str, _of_seq_len(_whole)]
+
+
+def _listed(value: object) -> Any:
+    """What it holds is looked at later, entry by entry (workload.py)."""
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of whole numbers, or of lists, got {shown(value)}")
+    return value
+
+
+TableEntries = Annotated[list[Any], BeforeValidator(_listed)]
+
+
+class KindSpec(Record):
+    """What of a workload holds for one kind of run: for a prompt, for one query."""
+
+    description: str = ""
+    ranks: dict[Rank, RankShape] = Field(default_factory=dict)
+    parameters: dict[Name, ParameterValue] = Field(default_factory=dict)
+    tables: dict[Name, TableEntries] = Field(default_factory=dict)
 
 
 class WorkloadSpec(Record):
-    """A workload file: rank shapes of a model, and parameters of the methods it uses.
+    """A workload file: rank shapes of a model, and parameters and tables of the methods it uses.
 
-    `seq_len` is the sequence length of a run; `64 * seq_len` a multiple of it.
+    `seq_len` is the sequence length of a run; `64 * seq_len` and `seq_len - 1` are made of it.
+    kinds: kinds of runs, each with what it adds; the first is meant when none is chosen. kind: the
+    one chosen (`--kind`). tables: whole numbers, or lists of them for tables of several ranks.
     """
 
-    workload: Name
+    workload: ModelName
     description: str = ""
     source: Text
-    ranks: dict[Rank, Annotated[int | str, BeforeValidator(_rank_shape)]]
-    parameters: dict[Name, Annotated[int, BeforeValidator(_whole)]] = Field(default_factory=dict)
+    ranks: dict[Rank, RankShape]
+    parameters: dict[Name, ParameterValue] = Field(default_factory=dict)
+    tables: dict[Name, TableEntries] = Field(default_factory=dict)
+    kinds: dict[Name, KindSpec] = Field(default_factory=dict)
+    kind: Name | None = None
 
 
 class BindingSpec(Record):

@@ -1,5 +1,5 @@
-"""Rank shapes: models, sequence lengths."""
+"""Rank shapes, parameters, tables: models, kinds of runs, sequence lengths."""
 
-from accelsim.workload.workload import shapes
+from accelsim.workload.workload import check, entry_fault, shapes, tables
 
-__all__ = ["shapes"]
+__all__ = ["check", "entry_fault", "shapes", "tables"]
