@@ -25,7 +25,7 @@ def qkv(heads: int, length: int, width: int, values: int) -> tuple[Array, Array,
     return random(*shape, width), random(*shape, width, seed=6), random(*shape, values, seed=7)
 
 
-def close(found: Array, expected: Array) -> None:
+def close(found: Array | float, expected: Array | float) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
 
 
