@@ -164,7 +164,7 @@ def check(path: str) -> str:
     return f"{kind} {name}"
 
 
-PROBES = (1024, 65536)
+PROBES, WIDTH = (1024, 65536), 64
 
 
 def _check_mapping(
@@ -172,8 +172,12 @@ def _check_mapping(
 ) -> None:
     """Map on some sizes, as no workload is given. Raises what is wrong with the first of them."""
     errors: list[AccelsimError] = []
+    cut = {rank for phase in document.spec.phases.values() for rank in phase.partition}
+    cut |= {rank for phase in document.spec.phases.values() for rank in phase.loops}
+    whole = {rank for rank in built.ranks if rank not in {*document.spec.partition, *cut}}
+    whole |= {"E", "F"} & {*built.ranks}
     for size in PROBES:
-        shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(("E", "F"), 64)
+        shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(whole, WIDTH)
         shapes = cascade.with_parameters(built, shapes, missing=size // 4)
         tables = {
             t.name: np.broadcast_to(np.int64(0), [shapes[rank] for rank in t.ranks])
@@ -188,7 +192,7 @@ def _check_mapping(
     if len({str(error) for error in errors}) == 1:
         raise errors[0]
     # It depends on the sizes: say which were tried.
-    said = f"so with {PROBES[0]:,} coordinates in every rank and 64 in E and F"
+    said = f"so with {PROBES[0]:,} coordinates in every rank, {WIDTH} in those that stay whole"
     said += f"; with {PROBES[1]:,}: {errors[1].faults[0].message}"
     faults = errors[0].faults
     raise type(errors[0])([dataclasses.replace(f, help=(*f.help, said)) for f in faults])

@@ -88,7 +88,7 @@ def measure(
             for phase, run in zip(program.phases, execution.phases, strict=True)
         ],
         inputs=inputs,
-        notes=list(program.notes),
+        notes=[*program.notes, *_without_energies(machine)],
     )
 
 
@@ -126,6 +126,16 @@ def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[st
     for action, count in counted:
         out[action.part] += count * cost[action.part, action.action]
     return out
+
+
+def _without_energies(machine: Machine) -> list[str]:
+    """What the reader must know of a machine whose file gives no energy."""
+    of_levels = [pj for level in machine.levels for pj in (level.read_pj, level.write_pj)]
+    of_units = [op.energy_pj for unit in machine.units for op in unit.operations]
+    of_units += [u.register_read_pj + u.register_write_pj for u in machine.units]
+    if any(of_levels) or any(of_units):
+        return []
+    return [f"{machine.name} gives no energies: what is said of energy is 0 for want of them"]
 
 
 def _per_server(program: Program, columns: list[Any]) -> dict[str, int]:

@@ -26,12 +26,13 @@ def result(request: pytest.FixtureRequest) -> Result:
 
 
 def test_what_leaves_memory_enters_the_buffer(result: Result) -> None:
-    memory, buffer = (result.traffic_by_tensor[x] for x in ("dram", "global_buffer"))
+    memory = result.traffic_by_tensor["dram"]
     mapping = spec.load(result.name, "mapping").spec
     made = {einsum for phase in mapping.phases.values() for einsum in phase.einsums}
     for phase in mapping.phases.values():
         for tensor, storage in phase.storage.items():
             if tensor not in made and storage.level != "registers":
+                buffer = result.traffic_by_tensor[storage.level]
                 assert memory[tensor]["read"] == buffer[tensor]["write"] > 0
                 assert buffer[tensor]["read"] >= buffer[tensor]["write"]
     assert result.traffic_bytes["dram"]["write"] > 0
@@ -63,7 +64,8 @@ def test_energy_is_count_times_energy(result: Result) -> None:
                 total += count * float(each)
     assert total == pytest.approx(result.energy_pj, rel=1e-12)
     assert sum(result.energy_by_part_pj.values()) == pytest.approx(result.energy_pj, rel=1e-12)
-    assert result.energy_all_registers_pj > result.energy_pj
+    given = not any("gives no energies" in note for note in result.notes)
+    assert (result.energy_all_registers_pj > result.energy_pj) == given == (total > 0)
 
 
 def test_bounds_hold(result: Result) -> None:
