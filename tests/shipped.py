@@ -1,8 +1,34 @@
-"""What is shipped, for tests that run all of it on the models of FuseMax."""
+"""What is shipped, for tests that run all of it."""
 
 from accelsim import spec
 
+_OF_FUSEMAX = {
+    "attention_1pass",
+    "attention_1pass_window",
+    "attention_3pass",
+    "encoder_linear",
+}
 MAPPINGS = [
-    name for name in spec.names("mapping") if spec.load(name, "mapping").spec.cascade != "gemm"
+    name
+    for name in spec.names("mapping")
+    if spec.load(name, "mapping").spec.cascade in _OF_FUSEMAX
+    and spec.load(name, "mapping").spec.arch in {"fusemax", "flat"}
 ]
-"""A plain matrix product has a workload of its own."""
+"""Mappings that run on the models of FuseMax."""
+
+_LAYOUT = tuple(
+    f"workload.parameters.{name}={n}"
+    for name, n in {"X": 64, "Y": 32, "wx": 20, "wy": 12, "sx": 3}.items()
+)
+RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
+    "fusemax__gemm": ("gemm", 512, ()),
+    "fusemax__attention_grouped": ("llama3-8b", 2048, ("workload.ranks.E=64",)),
+    "fusemax__attention_grouped_decode": ("llama3-8b", 2048, ("workload.kind=decode",)),
+    "fusemax__attention_gna": (
+        "flux",
+        None,
+        (*_LAYOUT, "workload.ranks.M=2048", "workload.ranks.P=2048", "workload.ranks.H=3"),
+    ),
+    "fusemax__linear_lightning2": ("lightning", 2048, ("workload.ranks.B=1",)),
+}
+"""The others: a workload, a sequence length and settings for each."""

@@ -44,12 +44,14 @@ def point_operations(einsum: Einsum) -> dict[str, int]:
 
     Every map operator counts once, a reduction adds one of its operator. An outermost product
     that is reduced by a sum is one `mac`. Negation is part of what takes its result; what
-    depends on coordinates alone is a constant.
+    depends on coordinates alone is a constant, and what such a constant chooses is known before.
     """
     out: dict[str, int] = {}
     for call in calls(einsum.expression):
         if call.operator == "neg" or not any(accesses(call)):
             continue
+        if call.operator == "where" and not any(accesses(call.arguments[0])):
+            continue  # coordinates alone choose
         for operation in OPERATORS[call.operator].counts or (call.operator,):
             out[operation] = out.get(operation, 0) + 1
     if reduced_variables(einsum):

@@ -125,7 +125,11 @@ def _runs_down(cascade: Cascade) -> bool:
     """Whether something is easier to compute from the last coordinate to the first."""
     for einsum in cascade.einsums:
         tensor = cascade.tensor(einsum.name)
-        if (tensor.initial is not None and not _ascends(einsum)) or einsum.predicate:
+        if tensor.initial is not None and not _ascends(einsum):
+            return True
+        # A sum of what comes later: a reduced variable beside a kept one over the same rank.
+        kept = {cascade.rank_of(i.variable) for i in einsum.output.indices if isinstance(i, At)}
+        if einsum.predicate and kept & {cascade.rank_of(v) for v in reduced_variables(einsum)}:
             return True
     return False
 

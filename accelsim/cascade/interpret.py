@@ -27,6 +27,7 @@ from accelsim.cascade.nodes import (
     Expression,
     Literal,
     Value,
+    accesses,
     iteration_variables,
     reduced_variables,
     whole_coordinates,
@@ -86,8 +87,8 @@ def interpret(
 
     inputs: one array per input tensor, an axis per declared rank; a cut rank may come whole
     (K as [B, H, E, M] for [B, H, E, M1, M0]) when `shapes` or another input tells the size of its
-    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there. parameters:
-    those without a default, and others that differ. tables: whole numbers, an axis per rank.
+    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there; a point that is
+    not defined is NaN. parameters: those without a default, and others that differ. tables: whole numbers, an axis per rank.
 
     Raises AccelsimError: an input missing, unknown, of the wrong shape or not finite (a row whose
     logits are all -inf has no softmax; leave points out by a predicate); a point read that is not
@@ -345,6 +346,15 @@ class _Run:
                 return np.float64(value)
             case Value(whole=whole):
                 return np.asarray(self._whole(whole, grid), np.float64)
+            case Call("where", (choice, *arms)) if not any(accesses(choice)):
+                # Coordinates alone choose: the arm that is not taken is not read.
+                chosen = np.asarray(self._expression(einsum, choice, grid, None)) != 0
+                chosen = chosen.reshape(chosen.shape or (1,) * len(grid.shape))
+                first, second = (
+                    self._expression(einsum, arm, grid, taken if inside is None else inside & taken)
+                    for arm, taken in zip(arms, (chosen, ~chosen), strict=True)
+                )
+                return np.where(chosen, first, second)
             case Call(operator=operator, arguments=arguments):
                 values = [self._expression(einsum, a, grid, inside) for a in arguments]
                 return _APPLY[operator](*values)
@@ -408,11 +418,10 @@ class _Run:
             moved = np.transpose(array, order)
             return moved.reshape(moved.shape[: len(axes)])
 
+        if defined is not True:
+            values = np.where(defined, values, np.nan)
         out.values[tuple(at)] = arranged(values)
-        if defined is True:
-            out.defined[tuple(at)] = True
-        else:
-            out.defined[tuple(at)] = arranged(defined)
+        out.defined[tuple(at)] = True if defined is True else arranged(defined)
 
 
 def settle_parameters(cascade: Cascade, given: Mapping[str, int]) -> dict[str, int]:

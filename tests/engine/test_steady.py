@@ -15,7 +15,7 @@ from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.results import Execution, PhaseExecution
 from tests.bounds import Bound, bounded
 from tests.random_programs import random_program
-from tests.shipped import MAPPINGS
+from tests.shipped import MAPPINGS, RUNS
 
 DRAWN = 2000
 DRAWN_LONG = 50_000
@@ -94,6 +94,20 @@ def test_shipped_mappings(name: str, settings: tuple[str, ...]) -> None:
         smaller = ("workload.ranks.B=2", "workload.ranks.H=3", "workload.ranks.T=9472")
         run = verbs.simulate(name, model, 2048, settings=(*settings, *smaller))
         both(run.program)
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("slower", [1, 9])
+def test_other_shipped_mappings(name: str, slower: int) -> None:
+    model, length, settings = RUNS[name]
+    machine = spec.load(spec.load(name, "mapping").spec.arch, "arch").spec
+    level = next(n for n, one in machine.levels.items() if one.bandwidth is not None)
+    rate = f"{float(machine.levels[level].bandwidth / slower)} B/s"
+    settings = (*settings, f"arch.levels.{level}.bandwidth={rate}")
+    made = verbs.simulate(name, model, length, settings=settings).program
+    both(made)
+    if sum(p.tasks for p in [engine.run(made, "compiled")]) < 20_000:
+        assert engine.run(made, "reference").ticks == engine.run(made, "compiled").ticks
 
 
 def test_the_shipped_matrix_product() -> None:

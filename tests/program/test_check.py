@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from accelsim import verbs
+from accelsim import spec, verbs
 from accelsim.program import (
     Edge,
     Guard,
@@ -23,7 +23,7 @@ from accelsim.program import (
 )
 from accelsim.program.check import check
 from tests.bounds import bounded
-from tests.shipped import MAPPINGS
+from tests.shipped import MAPPINGS, RUNS
 from tests.strategies import programs
 
 TASKS = (Task("load", "load", "K", 0, 5), Task("use", "einsum", "Z", 0, 8))
@@ -44,6 +44,16 @@ def test_random_programs_pass(drawn: Program) -> None:
 def test_shipped_mappings_pass(name: str, model: str) -> None:
     small = ("workload.ranks.B=1", "workload.ranks.H=2")
     check(verbs.simulate(name, model, 512, settings=small).program)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_other_shipped_mappings_pass(name: str) -> None:
+    model, length, settings = RUNS[name]
+    check(verbs.simulate(name, model, length, settings=settings).program)
+
+
+def test_every_shipped_mapping_is_run() -> None:
+    assert {*MAPPINGS, *RUNS} == set(spec.names("mapping"))
 
 
 def phase(**change: Any) -> Program:

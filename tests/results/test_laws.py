@@ -9,20 +9,20 @@ import pytest
 from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError
 from accelsim.results import Result
-from tests.shipped import MAPPINGS
+from tests.shipped import MAPPINGS, RUNS
 
-RUNS = [
-    (mapping, model, length)
+EVERY: list[tuple[str, str, int | None, tuple[str, ...]]] = [
+    (mapping, model, length, ("workload.ranks.B=3",))
     for mapping in MAPPINGS
     for model in ("t5", "xlm")
     for length in (256, 1024, 2048)
-]
+] + [(mapping, *run) for mapping, run in RUNS.items() if mapping.startswith("fusemax")]
 
 
-@pytest.fixture(params=RUNS, ids=lambda r: "-".join(map(str, r)))
+@pytest.fixture(params=EVERY, ids=lambda r: "-".join(map(str, r[:3])))
 def result(request: pytest.FixtureRequest) -> Result:
-    mapping, model, length = request.param
-    return verbs.simulate(mapping, model, length, settings=("workload.ranks.B=3",)).result
+    mapping, model, length, settings = request.param
+    return verbs.simulate(mapping, model, length, settings=settings).result
 
 
 def test_what_leaves_memory_enters_the_buffer(result: Result) -> None:
