@@ -18,7 +18,17 @@ from typing import Any
 from accelsim.analysis.counts import fold_parts, shape_of
 from accelsim.analysis.formulas import Formula, Product, evaluate, evaluate_known, total
 from accelsim.analysis.passes import PassAnalysis, reach
-from accelsim.cascade.nodes import Access, At, Cascade, Einsum, Tensor, reduced_variables
+from accelsim.cascade.nodes import (
+    Access,
+    At,
+    Cascade,
+    Computed,
+    Einsum,
+    Tensor,
+    iteration_variables,
+    reduced_variables,
+)
+from accelsim.cascade.whole import variables
 
 __all__ = ["alternatives", "evaluate", "footprint_totals", "footprints", "live"]
 
@@ -175,6 +185,13 @@ def _window(
     if unit not in tensor.ranks:
         return 0, 0
     index = access.indices[tensor.ranks.index(unit)]
+    if isinstance(index, Computed):
+        # Any coordinate; but where a point reads one, and nothing else goes along the rank, each
+        # coordinate may have its turn.
+        along = {v for v in iteration_variables(einsum) if cascade.rank_of(v) == unit}
+        if along or set(variables(index.whole)) & set(reduced_variables(einsum)):
+            return -inf, inf
+        return 0, 0
     if not isinstance(index, At):
         return 0, 0
     kept = [
@@ -197,7 +214,7 @@ def _reads(cascade: Cascade, tensor: Tensor, own: list[str]) -> Iterator[tuple[E
     for einsum in cascade.einsums:
         for access in einsum.inputs:
             if access.tensor == tensor.name and any(
-                isinstance(index, At) and rank in own
+                isinstance(index, At | Computed) and rank in own
                 for index, rank in zip(access.indices, tensor.ranks, strict=True)
             ):
                 yield einsum, access

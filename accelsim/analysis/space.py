@@ -98,7 +98,7 @@ def _count_group(
     kept: set[str],
 ) -> int:
     dropped = [v for v in group if v not in kept]
-    inner = max(dropped or group, key=lambda v: (extents[v], v))
+    inner = _inner(conditions, dropped or group, group, extents, numbers)
     rest = [v for v in dropped if v != inner]
     # Rows that differ in a dropped variable only come one after another.
     outer = [v for v in group if v in kept and v != inner]
@@ -113,6 +113,25 @@ def _count_group(
         else:
             total += int(found.sum())
     return total
+
+
+def _inner(
+    conditions: list[Whole],
+    options: Sequence[str],
+    group: Sequence[str],
+    extents: Mapping[str, int],
+    numbers: Numbers,
+) -> str:
+    """The longest variable along which the conditions are pieces; if there is none, the longest."""
+    by_length = sorted(options, key=lambda v: (-extents[v], v))
+    for variable in by_length:
+        row = {v: np.zeros(1, np.int64) for v in group if v != variable}
+        try:
+            pieces(conditions, variable, extents[variable], row or {"": np.zeros(1)}, numbers)
+        except NoPiecesError:
+            continue
+        return variable
+    return by_length[0]
 
 
 def _rows(order: list[str], extents: Mapping[str, int], together: int) -> Iterator[dict[str, Rows]]:
@@ -222,7 +241,7 @@ def _tile_counts(
 ) -> Rows:
     """As tile_counts, of conditions that share their variables, all of which are in `tiles`."""
     shape_of = {v: -(-extents[v] // size) for v, size in tiles.items()}
-    inner = max(tiles, key=lambda v: (extents[v], v))
+    inner = _inner(conditions, tuple(tiles), tuple(tiles), extents, numbers)
     outer = [v for v in tiles if v != inner]
     out = np.zeros((prod(shape_of[v] for v in outer), shape_of[inner]), np.int64)
     for rows in _rows(outer, extents, 1):

@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.cascade.given import check_tables, settle_parameters
 from accelsim.cascade.nodes import (
     Access,
     At,
@@ -190,6 +191,10 @@ class _Run:
                     f"give the shape of {' or '.join(open_[:-1])} (parts of {root})"
                 )
         needed = {rank for tensor in self.cascade.tensors for rank in tensor.ranks}
+        empty = sorted(rank for rank, extent in self.shapes.items() if extent < 1)
+        if empty:
+            message = f"{empty[0]} has shape {self.shapes[empty[0]]}; expected at least 1"
+            raise AccelsimError(message)
         missing = sorted(needed - set(self.shapes))
         if missing:
             raise AccelsimError(f"no input tells the shape of {', '.join(missing)}")
@@ -422,41 +427,6 @@ class _Run:
             values = np.where(defined, values, np.nan)
         out.values[tuple(at)] = arranged(values)
         out.defined[tuple(at)] = True if defined is True else arranged(defined)
-
-
-def settle_parameters(cascade: Cascade, given: Mapping[str, int]) -> dict[str, int]:
-    """Every parameter's value. Raises AccelsimError: one missing or unknown."""
-    known = {parameter.name: parameter.default for parameter in cascade.parameters}
-    for name in given:
-        if name not in known:
-            message = f"{name} is no parameter of {cascade.name}"
-            raise AccelsimError(Fault(message, help=nearest(name, known)))
-    settled = {name: given.get(name, default) for name, default in known.items()}
-    missing = [name for name, value in settled.items() if value is None]
-    if missing:
-        raise AccelsimError(f"{cascade.name}: parameter {', '.join(missing)} is missing")
-    return {name: int(value) for name, value in settled.items() if value is not None}
-
-
-def check_tables(
-    cascade: Cascade, given: Mapping[str, npt.ArrayLike]
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Every table as whole numbers. Raises AccelsimError: missing, unknown, of the wrong kind."""
-    known = {table.name: table.ranks for table in cascade.tables}
-    for name in given:
-        if name not in known:
-            message = f"{name} is no table of {cascade.name}"
-            raise AccelsimError(Fault(message, help=nearest(name, known)))
-    out = {}
-    for name, ranks in known.items():
-        if name not in given:
-            raise AccelsimError(f"{cascade.name}: table {name} [{', '.join(ranks)}] is missing")
-        array = np.asarray(given[name])
-        if array.dtype.kind not in "iub" or array.ndim != len(ranks):
-            shown = ", ".join(ranks)
-            raise AccelsimError(f"table {name}: expected whole numbers with axes {shown}")
-        out[name] = array.astype(np.int64)
-    return out
 
 
 class _Grid:
