@@ -1,6 +1,6 @@
 PY := .venv/bin/python
 
-.PHONY: demo test test-long bench lint clean
+.PHONY: demo test test-long bench docs lint clean
 
 demo: .venv/.installed
 	.venv/bin/accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 16384 \
@@ -17,6 +17,10 @@ test-long: .venv/.installed-dev  ## minutes: what the short suite leaves out
 
 bench: .venv/.installed-dev
 	$(PY) -m pytest benchmarks --benchmark-only
+
+docs: .venv/.installed  ## what is generated: the table of all cascades
+	.venv/bin/accelsim list cascades --markdown > docs/cascades.md.part
+	mv docs/cascades.md.part docs/cascades.md
 
 clean:
 	rm -rf .venv out

@@ -83,6 +83,9 @@ def options(
 def list_(
     kind: Annotated[str, typer.Argument(help="cascades, archs, mappings or workloads")] = "",
     as_json: Json = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="of cascades: docs/cascades.md")
+    ] = False,
 ) -> None:
     """List what is shipped.
 
@@ -94,10 +97,16 @@ def list_(
     """
     from accelsim import verbs
     from accelsim.errors import Fault, nearest
+    from accelsim.report.catalogue import markdown
     from accelsim.report.tables import rows_table
 
     if kind and kind not in KINDS:
         raise AccelsimError(Fault(f"no kind {kind!r} to list", help=nearest(kind, KINDS)))
+    if as_markdown and (kind != "cascades" or as_json):
+        raise AccelsimError("--markdown is of `list cascades`, and goes without --json")
+    if as_markdown:
+        print(markdown(verbs.catalogue()), end="")
+        return
     kinds = {kind: KINDS[kind]} if kind else KINDS
     found: dict[str, list[dict[str, Any]]] = {}
     for plural, one in kinds.items():

@@ -39,9 +39,14 @@ def load_cascade(name: str) -> cascade.Cascade:
 def about_cascade(name: str) -> dict[str, Any]:
     """family, passes over its uncut ranks that it makes more than one of, and its hash."""
     built = load_cascade(name)
-    found = analysis.passes(built).passes
-    many = {rank: n for rank, n in found.items() if rank in built.ranks and n != 1}
+    many = analysis.summary(built).passes
     return {"family": built.family, "passes": many, "hash": cascade.fingerprint(built)}
+
+
+def catalogue() -> dict[str, tuple[cascade.Cascade, analysis.Summary]]:
+    """Every shipped cascade, with what is true of it in a line."""
+    every = {name: load_cascade(name) for name in spec.names("cascade")}
+    return {name: (built, analysis.summary(built)) for name, built in every.items()}
 
 
 def simulate(

@@ -12,6 +12,7 @@ from accelsim.analysis.bounds import (
 )
 from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
+from accelsim.analysis.summary import Summary, summary
 from accelsim.analysis.tables import Tables, WrongTable, wrong_tables
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PassAnalysis",
     "Product",
     "Schedule",
+    "Summary",
     "Tables",
     "WrongTable",
     "analyze",
@@ -31,5 +33,6 @@ __all__ = [
     "evaluate",
     "intensity",
     "passes",
+    "summary",
     "wrong_tables",
 ]
