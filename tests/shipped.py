@@ -21,13 +21,19 @@ _LAYOUT = tuple(
     for name, n in {"X": 64, "Y": 32, "wx": 20, "wy": 12, "sx": 3}.items()
 )
 RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
-    "fusemax__gemm": ("gemm", 512, ()),
+    "fusemax__gemm": ("gemm", None, ()),
     "fusemax__attention_grouped": ("llama3-8b", 2048, ("workload.ranks.E=64",)),
     "fusemax__attention_grouped_decode": ("llama3-8b", 2048, ("workload.kind=decode",)),
     "fusemax__attention_gna": (
         "flux",
         None,
         (*_LAYOUT, "workload.ranks.M=2048", "workload.ranks.P=2048", "workload.ranks.H=3"),
+    ),
+    "gpu_like__attention_1pass": ("bert", 1024, ("workload.ranks.B=1", "workload.ranks.H=3")),
+    "gpu_like__attention_1pass_window": (
+        "bert",
+        1024,
+        ("workload.ranks.B=1", "workload.ranks.H=3", "workload.parameters={window: 300}"),
     ),
     "fusemax__linear_lightning2": ("lightning", 2048, ("workload.ranks.B=1",)),
 }

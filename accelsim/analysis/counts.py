@@ -127,12 +127,13 @@ def touched(
     over = tuple(dict.fromkeys(i.variable for i in access.indices if isinstance(i, At)))
     tied = {*over, *(v for condition in einsum.predicate for v in variables(condition))}
     number = 1
-    for index in access.indices:
+    for rank, index in zip(cascade.tensor(access.tensor).ranks, access.indices, strict=True):
         if isinstance(index, Computed) and tied.isdisjoint(variables(index.whole)):
             found = _values(cascade, index.whole, shapes, tables or {})
             if found is None:
                 return None
-            number *= found
+            extent = shape_of(cascade, rank, shapes)
+            number *= found if extent is None else min(found, extent)
             tied |= set(variables(index.whole))
     if einsum.predicate:
         kept = _distinct(cascade, einsum, over, shapes, tables or {})

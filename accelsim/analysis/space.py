@@ -116,7 +116,7 @@ def _count_group(
 
 
 def _inner(
-    conditions: list[Whole],
+    conditions: Sequence[Whole],
     options: Sequence[str],
     group: Sequence[str],
     extents: Mapping[str, int],
@@ -127,7 +127,9 @@ def _inner(
     for variable in by_length:
         row = {v: np.zeros(1, np.int64) for v in group if v != variable}
         try:
-            pieces(conditions, variable, extents[variable], row or {"": np.zeros(1)}, numbers)
+            pieces(
+                conditions, variable, extents[variable], row or {"": np.zeros(1, np.int64)}, numbers
+            )
         except NoPiecesError:
             continue
         return variable

@@ -89,7 +89,8 @@ def interpret(
     inputs: one array per input tensor, an axis per declared rank; a cut rank may come whole
     (K as [B, H, E, M] for [B, H, E, M1, M0]) when `shapes` or another input tells the size of its
     parts. A tensor of an iterative rank R comes out with R + 1 coordinates there; a point that is
-    not defined is NaN. parameters: those without a default, and others that differ. tables: whole numbers, an axis per rank.
+    not defined is NaN. parameters: those without a default, and others that differ. tables: whole
+    numbers, an axis per rank.
 
     Raises AccelsimError: an input missing, unknown, of the wrong shape or not finite (a row whose
     logits are all -inf has no softmax; leave points out by a predicate); a point read that is not

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from accelsim import engine, verbs
+from accelsim import engine, spec, verbs
 from accelsim.engine import compiled, steady
 from accelsim.engine.merge import merge
 from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
