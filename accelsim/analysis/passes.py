@@ -117,6 +117,8 @@ def _least(cascade: Cascade, tensor: str | None, rank: str) -> tuple[int | None,
         found = _Fixpoint(cascade, tensor, rank, vector).solve()
         if best is None or _size(found[0]) < _size(best[0]):
             best = found
+        if _size(best[0]) <= 1:  # none is better: nothing is read without a pass
+            break
     assert best is not None
     return best
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from accelsim.cascade.whole import Whole, split_coordinate, variables
 from accelsim.errors import Position
@@ -102,10 +103,28 @@ class Einsum:
         """The tensor that it writes; unique in a cascade (single writer)."""
         return self.output.tensor
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Access, ...]:
         """Accesses of the expression, left to right."""
         return tuple(accesses(self.expression))
+
+    @cached_property
+    def iterated(self) -> tuple[str, ...]:
+        """See iteration_variables."""
+        seen: dict[str, None] = {}
+        for access in (self.output, *self.inputs):
+            for index in access.indices:
+                if isinstance(index, At):
+                    seen.setdefault(index.variable)
+                elif isinstance(index, Computed):
+                    seen |= dict.fromkeys(variables(index.whole))
+        return tuple(seen)
+
+    @cached_property
+    def reduced(self) -> tuple[str, ...]:
+        """See reduced_variables."""
+        kept = {index.variable for index in self.output.indices if isinstance(index, At)}
+        return tuple(v for v in self.iterated if v not in kept)
 
 
 @dataclass(frozen=True)
@@ -171,14 +190,22 @@ class Cascade:
         written = {einsum.name for einsum in self.einsums}
         return tuple(tensor.name for tensor in self.tensors if tensor.name not in written)
 
+    @cached_property
+    def _tensor(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
+
     def tensor(self, name: str) -> Tensor:
-        return next(tensor for tensor in self.tensors if tensor.name == name)
+        return self._tensor[name]
 
     def einsum(self, name: str) -> Einsum:
         return next(einsum for einsum in self.einsums if einsum.name == name)
 
+    @cached_property
+    def _rank_of(self) -> dict[str, str]:
+        return dict(self.variables)
+
     def rank_of(self, variable: str) -> str:
-        return dict(self.variables)[variable]
+        return self._rank_of[variable]
 
     def root(self, rank: str) -> str:
         """The root rank of a part; a root rank is its own root."""
@@ -242,14 +269,7 @@ def calls(expression: Expression) -> Iterator[Call]:
 
 def iteration_variables(einsum: Einsum) -> tuple[str, ...]:
     """Rank variables of an Einsum's iteration space: those of the output, then the reduced ones."""
-    seen: dict[str, None] = {}
-    for access in (einsum.output, *einsum.inputs):
-        for index in access.indices:
-            if isinstance(index, At):
-                seen.setdefault(index.variable)
-            elif isinstance(index, Computed):
-                seen |= dict.fromkeys(variables(index.whole))
-    return tuple(seen)
+    return einsum.iterated
 
 
 def whole_coordinates(
@@ -269,5 +289,4 @@ def whole_coordinates(
 
 def reduced_variables(einsum: Einsum) -> tuple[str, ...]:
     """Rank variables of the iteration space that the output lacks."""
-    kept = {index.variable for index in einsum.output.indices if isinstance(index, At)}
-    return tuple(v for v in iteration_variables(einsum) if v not in kept)
+    return einsum.reduced

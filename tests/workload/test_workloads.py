@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelsim import analysis, cascade, spec, verbs, workload
+from accelsim import analysis, cascade, explore, spec, verbs, workload
 from accelsim.analysis.counts import touched
 from accelsim.errors import AccelsimError
 
@@ -184,3 +184,15 @@ def test_tables_go_to_the_meaning_as_they_are() -> None:
     out = cascade.interpret(built, inputs, shapes, tables=workload.tables(document))
     assert out["S"][1, 3, 5] == inputs["Q"][1, 3] * inputs["K"][1, 5]
     assert out["T"][2, 1] == inputs["B"][2]
+
+
+def test_a_kind_is_an_axis_of_a_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "kinds.yaml"
+    path.write_text(
+        "sweep: kinds\nsource: s\naxes: {kind: [prefill, decode], seq_len: [512]}\n"
+        "cases:\n  - workload: qwen3_8b\n    runs:\n      run:\n"
+        "        mapping: fusemax__attention_1pass_window\n"
+        "        set: ['workload.kind={kind}']\n"
+    )
+    rows = {row["kind"]: row for row in explore.rows(explore.load(str(path)))}
+    assert rows["decode"]["cycles"] < rows["prefill"]["cycles"]
