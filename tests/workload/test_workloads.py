@@ -190,7 +190,7 @@ def test_a_kind_is_an_axis_of_a_sweep(tmp_path: Path) -> None:
     path = tmp_path / "kinds.yaml"
     path.write_text(
         "sweep: kinds\nsource: s\naxes: {kind: [prefill, decode], seq_len: [512]}\n"
-        "cases:\n  - workload: qwen3_8b\n    runs:\n      run:\n"
+        "cases:\n  - workload: qwen3-8b\n    runs:\n      run:\n"
         "        mapping: fusemax__attention_1pass_window\n"
         "        set: ['workload.kind={kind}']\n"
     )
