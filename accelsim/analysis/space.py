@@ -1,10 +1,10 @@
 """Points of an iteration space under a predicate, counted without looking at each.
 
-Variables of which only digits are looked at are cut into these (digits.py), and conditions that
-share no variable are counted apart. Of a group, one variable is taken as the inner one; for each
-combination of the others the coordinates at which the conditions hold are a few pieces (pieces.py).
-What cannot be brought into this form (tables, draws, products of variables) is looked at point by
-point.
+Variables of which only digits are looked at are cut into these (digits.py); conditions that share
+no variable are counted apart, and so are parts of conditions that share none (patterns.py). Of a
+group that is left, one variable is taken as the inner one; for each combination of the others the
+coordinates at which the conditions hold are a few pieces (pieces.py). What cannot be brought into
+this form (tables, draws, products of variables) is looked at point by point.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.analysis.digits import Digits, cut_into_digits, stride
+from accelsim.analysis.patterns import patterns
 from accelsim.analysis.pieces import NoPiecesError, Numbers, Piece, Rows, pieces, row_count
 from accelsim.cascade.whole import Int, Whole, conjuncts, evaluate, settled, variables
 from accelsim.errors import AccelsimError
@@ -98,6 +99,13 @@ def _count_group(
     kept: set[str],
 ) -> int:
     dropped = [v for v in group if v not in kept]
+    if not dropped:
+        own = {v: extents[v] for v in group}
+        found_patterns = patterns(conditions, own, own, numbers)
+        if found_patterns is not None:
+            first, kinds = found_patterns
+            others = {v: extents[v] for v in group if v not in first}
+            return sum(int(k.points.sum()) * count(k.conditions, others, numbers) for k in kinds)
     inner = _inner(conditions, dropped or group, group, extents, numbers)
     rest = [v for v in dropped if v != inner]
     # Rows that differ in a dropped variable only come one after another.
@@ -242,6 +250,16 @@ def _tile_counts(
     numbers: Numbers,
 ) -> Rows:
     """As tile_counts, of conditions that share their variables, all of which are in `tiles`."""
+    found_patterns = patterns(conditions, {v: extents[v] for v in tiles}, tiles, numbers)
+    if found_patterns is not None:
+        first, kinds = found_patterns
+        rest = {v: size for v, size in tiles.items() if v not in first}
+        total: Any = 0
+        for kind in kinds:
+            others = tile_counts(kind.conditions, {v: extents[v] for v in rest}, rest, numbers)
+            total = total + np.multiply.outer(kind.points, others)
+        order = [*first, *rest]
+        return np.asarray(total).transpose([order.index(v) for v in tiles])
     shape_of = {v: -(-extents[v] // size) for v, size in tiles.items()}
     inner = _inner(conditions, tuple(tiles), tuple(tiles), extents, numbers)
     outer = [v for v in tiles if v != inner]
