@@ -195,4 +195,4 @@ def test_digits_and_patterns_count_as_points_do() -> None:
             for group, own in components(wanted or [])
         )
     assert cut > 150
-    assert by_pattern > 50
+    assert by_pattern > 30
