@@ -20,7 +20,17 @@ import numpy.typing as npt
 from accelsim.analysis.digits import Digits, cut_into_digits, stride
 from accelsim.analysis.patterns import patterns
 from accelsim.analysis.pieces import NoPiecesError, Numbers, Piece, Rows, pieces, row_count
-from accelsim.cascade.whole import Int, Whole, conjuncts, evaluate, settled, variables
+from accelsim.cascade.whole import (
+    Apply,
+    Int,
+    Variable,
+    Whole,
+    conjuncts,
+    evaluate,
+    settled,
+    substitute,
+    variables,
+)
 from accelsim.errors import AccelsimError
 
 MAX_POINTS = 1 << 29
@@ -75,10 +85,12 @@ def count(
 
     extents: of every variable of the space. Raises AccelsimError when there is too much to look at.
     """
+    chosen = set(extents if kept is None else kept)
+    if _all_by_example(conditions, extents, numbers, chosen):
+        return prod(n for v, n in extents.items() if v in chosen)
     wanted, digits = prepared(conditions, extents, {}, numbers)
     if wanted is None:
         return 0
-    chosen = set(extents if kept is None else kept)
     for variable, own in digits.items():
         extents = {v: n for v, n in extents.items() if v != variable} | dict(own)
         if variable in chosen:
@@ -89,6 +101,30 @@ def count(
         tied |= set(group)
         total *= _count_group(group, together, extents, numbers, chosen)
     return total * prod(n for v, n in extents.items() if v in chosen and v not in tied)
+
+
+def _all_by_example(
+    conditions: Sequence[Whole], extents: Mapping[str, int], numbers: Numbers, kept: set[str]
+) -> bool:
+    """Whether each combination of kept variables has a point for a plain reason.
+
+    Such as the query at a key's own place: the others at the coordinate of one of the kept.
+    """
+    used = dict.fromkeys(v for c in conditions for v in variables(c))
+    dropped = [v for v in used if v not in kept]
+    if not dropped:
+        return False
+    own = {v: extents[v] for v in used if v in kept}
+    for variable in sorted(own, key=lambda v: -own[v])[:2]:
+        place = Variable(variable)
+        at = {v: Apply("min", (place, Int(extents[v] - 1))) for v in dropped}
+        try:
+            found = count([substitute(c, at) for c in conditions], own, numbers)
+        except AccelsimError:
+            continue  # too much to look at
+        if found == prod(own.values()):
+            return True
+    return False
 
 
 def _count_group(
