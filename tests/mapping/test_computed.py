@@ -158,6 +158,10 @@ einsums: |
         nesting = Nesting(built, loops, parts, (einsum,))
         shapes = {"H": h1 * h0, "Q": q1 * q0, "G": 99, "E": 5}
         found = reads(nesting, einsum.inputs[1], extents, Numbers(shapes, {}))
+        highest = int(found.value.max())
+        if highest:
+            with pytest.raises(AccelsimError, match=rf"it is \d+, outside of G = {highest}"):
+                reads(nesting, einsum.inputs[1], extents, Numbers({**shapes, "G": highest}, {}))
 
         seen: dict[tuple[int, ...], set[int]] = {}
         whole = einsum.inputs[1].indices[0].whole  # type: ignore[union-attr]
