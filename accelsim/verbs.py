@@ -19,6 +19,8 @@ from accelsim.results import Execution, Result
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
 
+WORD_BYTES = 2
+"""Of a value where no machine says: 16 bits, as on every shipped one."""
 SETTABLE = ("arch", "mapping", "workload")
 
 
@@ -108,7 +110,7 @@ def analyze(
     """What is true of a cascade on any machine; with numbers, of a workload (as for `simulate`).
 
     kind: kind of the workload. arch_name: a machine, for what no mapping on it can beat: bytes and
-    cycles, with the reason.
+    cycles, with the reason (without it, words are of 2 bytes).
     """
     if model is None:
         for given, what in ((seq_len, "--seq-len"), (kind, "--kind"), (arch_name, "--arch")):
@@ -118,10 +120,14 @@ def analyze(
     overrides = _overrides([] if kind is None else [f"workload.kind={kind}"])
     workload_doc = _document(model, "workload", overrides["workload"])
     shapes, tables = _sizes(workload_doc, built, seq_len)
-    found = analysis.analyze(built, shapes, tables=tables).as_json()
-    if arch_name is not None:
-        machine = arch.build(_document(arch_name, "arch"))
-        found["bounds"] = _bounds(built, machine, shapes, tables)
+    machine = arch.build(_document(arch_name, "arch")) if arch_name is not None else None
+    word = machine.word_bytes if machine is not None else Fraction(WORD_BYTES)
+    found = analysis.analyze(built, shapes, word_bytes=word, tables=tables).as_json()
+    if machine is not None:
+        try:
+            found["bounds"] = _bounds(built, machine, shapes, tables)
+        except AccelsimError as error:
+            found["notes"] = [f"no lower bounds on {machine.name}: {error.faults[0].message}"]
     return found
 
 

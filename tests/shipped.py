@@ -13,6 +13,7 @@ MAPPINGS = [
     for name in spec.names("mapping")
     if spec.load(name, "mapping").spec.cascade in _OF_FUSEMAX
     and spec.load(name, "mapping").spec.arch in {"fusemax", "flat"}
+    and not name.endswith("_sinks")
 ]
 """Mappings that run on the models of FuseMax."""
 
@@ -24,6 +25,15 @@ RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
     "fusemax__gemm": ("gemm", None, ()),
     "fusemax__attention_grouped": ("llama3-8b", 2048, ("workload.ranks.E=64",)),
     "fusemax__attention_grouped_decode": ("llama3-8b", 2048, ("workload.kind=decode",)),
+    "fusemax__attention_1pass_sinks": (
+        "bert",
+        2048,
+        (
+            "workload.parameters={window: 600, sinks: 4}",
+            "workload.ranks.B=1",
+            "workload.ranks.H=2",
+        ),
+    ),
     "fusemax__attention_gna": (
         "flux",
         None,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from accelsim.analysis.bounds import Intensity, intensity
-from accelsim.analysis.counts import operation_counts, total_counts, total_formulas
+from accelsim.analysis.counts import operation_counts, shape_of, total_counts, total_formulas
 from accelsim.analysis.footprints import alternatives, footprint_totals, footprints
+from accelsim.analysis.formulas import evaluate_known
 from accelsim.analysis.passes import PassAnalysis, passes
 from accelsim.cascade.nodes import Cascade
 
@@ -20,13 +22,15 @@ UNBOUNDED = "one per coordinate"
 class Analysis:
     """passes: see passes.py; footprints, footprint_totals, alternatives: footprints.py; op_counts:
     counts.py, by Einsum. totals: operation -> formula. counted: operation -> number, where shapes
-    tell all of it. intensity: operations per compulsory byte, where shapes and word size tell.
+    tell all of it. footprint_bytes: of footprint_totals, where shapes tell. intensity: operations
+    per compulsory byte, where shapes and word size tell.
     """
 
     cascade: Cascade
     passes: PassAnalysis
     footprints: dict[str, dict[str, str]]
     footprint_totals: dict[str, str]
+    footprint_bytes: dict[str, int]
     alternatives: list[dict[str, Any]]
     op_counts: dict[str, dict[str, dict[str, object]]]
     totals: dict[str, str]
@@ -49,6 +53,7 @@ class Analysis:
             },
             "footprints": self.footprints,
             "footprint_totals": self.footprint_totals,
+            **({"footprint_bytes": self.footprint_bytes} if self.footprint_bytes else {}),
             "alternatives": self.alternatives,
         }
         if self.intensity is not None:
@@ -77,11 +82,19 @@ def analyze(
     per_byte = None
     if shapes is not None and word_bytes is not None and set(counted) == set(totals):
         per_byte = intensity(cascade, shapes, Fraction(word_bytes), tables)
+    live = footprint_totals(cascade, found)
+    held = {}
+    if shapes is not None and word_bytes is not None:
+        for name, formula in live.items():
+            words = evaluate_known(formula, lambda rank: shape_of(cascade, rank, shapes))
+            if words is not None:
+                held[name] = ceil(words * word_bytes)
     return Analysis(
         cascade=cascade,
         passes=found,
         footprints=footprints(cascade, found),
-        footprint_totals={n: str(size) for n, size in footprint_totals(cascade, found).items()},
+        footprint_totals={n: str(words) for n, words in live.items()},
+        footprint_bytes=held,
         alternatives=alternatives(cascade, found, shapes, word_bytes),
         op_counts=operation_counts(cascade, shapes, tables),
         totals=totals,

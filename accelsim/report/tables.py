@@ -104,8 +104,14 @@ def analysis_tables(found: dict[str, Any]) -> list[RenderableType]:
         {"operation": name, "count": f"{counts[name]:,}" if name in counts else "", "of": formula}
         for name, formula in found["op_counts"]["total"].items()
     ]
+    held = found.get("footprint_bytes", {})
     live = [
-        {"tensor": tensor, "live coordinates per fiber": _pairs(row)}
+        {
+            "tensor": tensor,
+            "live coordinates per fiber": _pairs(row),
+            "words at once": found["footprint_totals"][tensor],
+            **({"bytes": show_bytes(held[tensor]) if tensor in held else ""} if held else {}),
+        }
         for tensor, row in found["footprints"].items()
     ]
     out = [
@@ -121,13 +127,25 @@ def analysis_tables(found: dict[str, Any]) -> list[RenderableType]:
                 "hold (words)": row["hold"]["words_on_chip"],
                 "spill (words)": _spill(row),
                 "or read and compute again": _again(row),
+                **_ways(row),
             }
             for row in found["alternatives"]
         ]
         out.append(rows_table("read again in a later sweep, per fiber", rows))
     if "bounds" in found:
         out.append(rows_table("lower bounds", [found["bounds"]]))
+    out += [Text(f"note: {note}") for note in found.get("notes", ())]
     return out
+
+
+def _ways(row: dict[str, Any]) -> dict[str, str]:
+    """Bytes of holding, of spilling and of computing again, where they are known."""
+    sizes = row.get("bytes")
+    if sizes is None:
+        return {}
+    again = sizes.get("recompute", sizes.get("read_again"))
+    ways = {"hold": sizes.get("hold"), "spill": sizes.get("spill"), "again": again}
+    return {way: "" if n is None else show_bytes(n) for way, n in ways.items()}
 
 
 def _pairs(row: dict[str, str]) -> str:

@@ -106,6 +106,18 @@ def test_act_as_written_takes_four_passes_over_the_keys_and_two_over_the_queries
     assert (found["M"], found["P"]) == (4, 2)
 
 
+def test_act_holds_all_weights_or_reads_keys_and_queries_again() -> None:
+    """In bytes of 2: A of P x M at once, or E words a key (a query) for each later sweep."""
+    found = verbs.analyze(verbs.load_cascade("attention_act"), "bert", 1024)
+    assert found["footprint_bytes"]["A"] == 1024 * 1024 * 2
+    again = {row["rank"]: row["bytes"] for row in found["alternatives"] if row["tensor"] == "A"}
+    one = {"hold": 1024 * 2, "spill": 2 * 1024 * 2, "recompute": 1024 * 64 * 2}
+    assert again == {"M": one, "P": one}
+    assert verbs.analyze(verbs.load_cascade("attention_act"), "bert", 1024, None, "fusemax")[
+        "notes"
+    ] == ["no lower bounds on fusemax: no unit can do gt, which SINK needs"]
+
+
 @pytest.mark.parametrize("m0", [1, 4, 12])
 def test_splitk(m0: int) -> None:
     q, k, v = random(2, 3, 4, 2), random(2, 3, 4, 12) * 4, random(2, 3, 5, 12)

@@ -100,3 +100,28 @@ def test_points_and_tiles_of_a_thousand_neighbourhoods() -> None:
         assert (tile_counts(conditions, extents, sizes, numbers) == cut.sum(axis=(1, 3))).all(), (
             seed
         )
+
+
+@pytest.mark.parametrize(("window", "dilation"), [((3, 5), (1, 1)), ((3, 3), (2, 2))])
+def test_stride_one_is_neighbourhood_attention_fused_or_not(
+    window: tuple[int, int], dilation: tuple[int, int]
+) -> None:
+    """FNA's two forms are two cascades: under a mask in one pass, and with weights written out."""
+    y, x = 6, 8
+    q, k, v = normal(1, 2, y, x, 3), normal(1, 2, y, x, 3, seed=9), normal(1, 2, y, x, 2)
+    apart = interpret(
+        verbs.load_cascade("attention_fna_unfused"),
+        {"Q": q, "K": k, "V": v},
+        {"I": window[0], "J": window[1]},
+        parameters={"dilation_y": dilation[0], "dilation_x": dilation[1]},
+    )["AV"]
+    flat = {
+        name: np.moveaxis(a.reshape(1, 2, y * x, -1), 2, 3)
+        for name, a in {"Q": q, "K": k, "V": v}.items()
+    }
+    parameters = {"X": y, "Y": x, "wx": window[0], "wy": window[1]}
+    parameters |= {"dx": dilation[0], "dy": dilation[1]}
+    fused = interpret(verbs.load_cascade("attention_gna"), flat, {"M0": 8}, parameters=parameters)[
+        "AV"
+    ]
+    close(np.moveaxis(fused, 3, 2).reshape(1, 2, y, x, 2), apart)
