@@ -103,7 +103,7 @@ def _masked(
 
 def _free_masking(nest: Nest) -> list[str]:
     """Units on which tiles that a predicate leaves in part cost no more than whole ones."""
-    units = {nest.binding(e).unit for m in nest.masks if m.partial.any() for e in m.sources}
+    units = {nest.binding(by).unit for m in nest.masks if m.partial.any() for _, by in m.done}
     return [
         f"{unit.name} declares no operation mask: leaving points out of a tile costs nothing"
         for unit in units

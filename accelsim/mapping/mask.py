@@ -55,7 +55,8 @@ def masks(
         return ()
     conditions, einsum = next(iter(predicates.items()))
     own = {e.name for e in under}
-    sources = tuple(e.name for e in under if not any(a.tensor in own for a in e.inputs))
+    sources = [e.name for e in under if not any(a.tensor in own for a in e.inputs)]
+    done = tuple((name, _selects(name, bindings)) for name in sources)
     named = {**numbers.named, **extents}
     missing_names = [n for c in conditions for n in names(c) if n not in named]
     if missing_names:
@@ -76,7 +77,7 @@ def masks(
     for group, together in components(wanted):
         try:
             place = _Group(cascade, parts, extents, numbers, loops, group)
-            mask = place.mask(together, sources)
+            mask = place.mask(together, done)
         except AccelsimError as error:
             complain(einsum.name, error.faults[0].message)
             return ()
@@ -91,6 +92,14 @@ def masks(
                 return ()
         found.append(mask)
     return tuple(found)
+
+
+def _selects(name: str, bindings: tuple[Binding, ...]) -> str:
+    """The Einsum whose unit leaves points of a tensor out: its own, or the first reader's."""
+    readers = [b for b in bindings if any(a.tensor == name for a in b.einsum.inputs)]
+    own = [b for b in bindings if b.einsum.name == name]
+    able = (b.einsum.name for b in (*own, *readers) if b.unit.operation("mask") is not None)
+    return next(able, name)
 
 
 def whole_ranks(cascade: Cascade, einsum: Einsum) -> tuple[Whole, ...]:
@@ -142,7 +151,7 @@ class _Group:
             whole = prod(extents[p] for p in own)
             self.extent[variable] = min(numbers.named.get(rank, whole), whole)
 
-    def mask(self, conditions: list[Whole], sources: tuple[str, ...]) -> Mask:
+    def mask(self, conditions: list[Whole], done: tuple[tuple[str, str], ...]) -> Mask:
         counts = tile_counts(conditions, self.extent, self.tile, self.numbers)
         full: Int = np.ones((), np.int64)
         for axis, (variable, size) in enumerate(self.tile.items()):
@@ -162,6 +171,6 @@ class _Group:
         tiles = np.zeros((len(where), len(involved)), np.int64)
         for column, loop in enumerate(involved):
             tiles[:, column] = columns[loop]
-        found = Mask(involved, tiles, partial, sources)
+        found = Mask(involved, tiles, partial, done)
         order = np.argsort(found.key(involved))
-        return Mask(involved, tiles[order], partial[order], sources)
+        return Mask(involved, tiles[order], partial[order], done)

@@ -99,14 +99,14 @@ class Mask:
     """Tiles that predicates leave.
 
     loops: those over ranks that the predicates tie. tiles [N, loops]: coordinates visited, in the
-    order of the nest. partial [N]: whether some point of the tile is left out. sources: Einsums
-    under the predicate none of whose inputs is under it: there the points are left out.
+    order of the nest. partial [N]: whether some point of the tile is left out. done: (Einsum under
+    the predicate none of whose inputs is under it, Einsum whose unit leaves its points out).
     """
 
     loops: tuple[int, ...]
     tiles: Int
     partial: npt.NDArray[np.bool_]
-    sources: tuple[str, ...]
+    done: tuple[tuple[str, str], ...]
 
     def leaps(self, loop: int) -> bool:
         """Whether some tile of inner loops is visited, left out and visited again along a loop."""

@@ -45,9 +45,11 @@ def made_tile(binding: Binding) -> tuple[tuple[str, int], ...]:
     return tuple((part, size) for part, size in binding.tile if part not in binding.reduced)
 
 
-def of_masking(binding: Binding, operation: Operation) -> tuple[Action, ...]:
-    """Leaving points out of a tile: one operation for each value made."""
-    points = Fraction(prod(size for _, size in made_tile(binding)))
+def of_masking(
+    binding: Binding, made: tuple[tuple[str, int], ...], operation: Operation
+) -> tuple[Action, ...]:
+    """Leaving points out of a tile: one operation for each value made, by the unit of a binding."""
+    points = Fraction(prod(size for _, size in made))
     return tuple(
         Action(binding.unit.name, primitive, binding.einsum.name, points * times)
         for primitive, times in operation.primitives

@@ -198,31 +198,33 @@ class _Lowering:
         out = []
         for task in tasks:
             out.append(task)
-            under = [mask for mask in self.nest.masks if task.name in mask.sources]
-            if not any(mask.partial.any() for mask in under):
-                continue
-            # Of ranks that no loop cuts, every tile is left in part.
-            always = any(not mask.loops and mask.partial.any() for mask in under)
-            binding = self.nest.binding(task.name)
-            operation = binding.unit.operation("mask")
-            if operation is None:
-                continue
-            kept = dataclasses.replace(binding, tile=actions.made_tile(binding))
-            name = f"mask {task.name}"
-            out.append(
-                dataclasses.replace(
+            for of in dict.fromkeys(
+                of for m in self.nest.masks for of, by in m.done if by == task.name
+            ):
+                under = [
+                    m for m in self.nest.masks if m.partial.any() and (of, task.name) in m.done
+                ]
+                binding = self.nest.binding(task.name)
+                operation = binding.unit.operation("mask")
+                if operation is None or not under:
+                    continue
+                made = actions.made_tile(self.nest.binding(of))
+                # Of ranks that no loop cuts, every tile is left in part.
+                marked = (PARTIAL,) if all(mask.loops for mask in under) else ()
+                kept = dataclasses.replace(binding, tile=made)
+                masking = dataclasses.replace(
                     task,
-                    name=name,
+                    name=f"mask {of}",
                     cycles=Fraction(_steps(kept)[0] * operation.cycles),
-                    guard=dataclasses.replace(task.guard, marked=() if always else (PARTIAL,)),
-                    actions=actions.of_masking(binding, operation),
+                    guard=dataclasses.replace(task.guard, marked=marked),
+                    actions=actions.of_masking(binding, made, operation),
                 )
-            )
-            self.edges += [
-                dataclasses.replace(edge, producer=name)
-                for edge in self.edges
-                if edge.producer == task.name and edge.cause == "data"
-            ]
+                out.append(masking)
+                self.edges += [
+                    dataclasses.replace(edge, producer=masking.name)
+                    for edge in self.edges
+                    if edge.producer == task.name and edge.cause == "data"
+                ]
         return out
 
     def _load(self, placement: Placement, *, ahead: bool) -> DraftTask:

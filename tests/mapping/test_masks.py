@@ -129,3 +129,17 @@ def test_long_sequences_execute_few_tasks() -> None:
     assert ran.phases[0].executed[[t.name for t in made.phases[0].tasks].index("QK")] == tiles_run
     assert ran.phases[0].extrapolation is not None
     assert ran.phases[0].extrapolation.executed < ran.tasks / 5_000
+
+
+def test_points_are_left_out_by_the_first_unit_that_can() -> None:
+    """Tensor cores cannot select: the lanes that read their scores do, 2 cycles of 64 lanes each."""
+    small = ("workload.ranks.B=1", "workload.ranks.H=1")
+    found = verbs.simulate("gpu_like__attention_1pass_window", "bert", 1024, settings=small).result
+    diagonal = 2 * 1024 // 128  # of tiles of 128 queries x 64 keys
+    assert found.phases[0]["tasks"]["mask QK"] == diagonal
+    assert found.actions["vector"]["mask"] == {"LM": diagonal * 128 * 64}
+    whole = verbs.simulate("gpu_like__attention_1pass", "bert", 1024, settings=small).result
+    tiles = found.phases[0]["masks"][0]["visited"] / found.phases[0]["masks"][0]["of"]
+    of_tiles = sum(n for op in ("max", "add", "mul") for n in found.actions["vector"][op].values())
+    dense = sum(n for op in ("max", "add", "mul") for n in whole.actions["vector"][op].values())
+    assert of_tiles == tiles * dense
