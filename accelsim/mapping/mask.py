@@ -162,6 +162,7 @@ class _Group:
         tiles = np.zeros((len(where), len(involved)), np.int64)
         for column, loop in enumerate(involved):
             tiles[:, column] = columns[loop]
-        found = Mask(involved, tiles, partial, sources)
+        points = int(counts.sum()), prod(self.extent.values())
+        found = Mask(involved, tiles, partial, sources, points)
         order = np.argsort(found.key(involved))
-        return Mask(involved, tiles[order], partial[order], sources)
+        return Mask(involved, tiles[order], partial[order], sources, points)
