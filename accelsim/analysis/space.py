@@ -98,12 +98,6 @@ def _count_group(
     kept: set[str],
 ) -> int:
     dropped = [v for v in group if v not in kept]
-    if dropped and _solvable(conditions, dropped, group, extents, numbers) is None:
-        each = {v: 1 if v in kept else extents[v] for v in group}
-        fits = prod(extents[v] for v in group if v in kept) <= MAX_TILES
-        if fits and _solvable(conditions, group, group, extents, numbers) is not None:
-            # Pieces along a variable that is kept: those fall into tiles, one for what is kept.
-            return int((_tile_counts(conditions, extents, each, numbers) > 0).sum())
     inner = _inner(conditions, dropped or group, group, extents, numbers)
     rest = [v for v in dropped if v != inner]
     # Rows that differ in a dropped variable only come one after another.
@@ -129,19 +123,8 @@ def _inner(
     numbers: Numbers,
 ) -> str:
     """The longest variable along which the conditions are pieces; if there is none, the longest."""
-    found = _solvable(conditions, options, group, extents, numbers)
-    return min(options, key=lambda v: (-extents[v], v)) if found is None else found
-
-
-def _solvable(
-    conditions: Sequence[Whole],
-    options: Sequence[str],
-    group: Sequence[str],
-    extents: Mapping[str, int],
-    numbers: Numbers,
-) -> str | None:
-    """The longest variable along which the conditions are pieces."""
-    for variable in sorted(options, key=lambda v: (-extents[v], v)):
+    by_length = sorted(options, key=lambda v: (-extents[v], v))
+    for variable in by_length:
         row = {v: np.zeros(1, np.int64) for v in group if v != variable}
         try:
             pieces(
@@ -150,7 +133,7 @@ def _solvable(
         except NoPiecesError:
             continue
         return variable
-    return None
+    return by_length[0]
 
 
 def _rows(order: list[str], extents: Mapping[str, int], together: int) -> Iterator[dict[str, Rows]]:
@@ -262,47 +245,39 @@ def _tile_counts(
     shape_of = {v: -(-extents[v] // size) for v, size in tiles.items()}
     inner = _inner(conditions, tuple(tiles), tuple(tiles), extents, numbers)
     outer = [v for v in tiles if v != inner]
-    size = tiles[inner]
     out = np.zeros((prod(shape_of[v] for v in outer), shape_of[inner]), np.int64)
-    ends = np.zeros((len(out), shape_of[inner] + 1), np.int64)
     for rows in _rows(outer, extents, 1):
         number = np.zeros(row_count(rows), np.int64)
         for variable in outer:
             number = number * shape_of[variable] + rows[variable] // tiles[variable]
         low = int(number.min())
-        part, bounds = (array[low : int(number.max()) + 1] for array in (out, ends))
+        part = out[low : int(number.max()) + 1]
         try:
             found = pieces(conditions, inner, extents[inner], rows, numbers)
         except NoPiecesError:
-            begins = np.arange(0, extents[inner], size)
+            begins = np.arange(0, extents[inner], tiles[inner])
             for some, held in _look(conditions, inner, extents[inner], rows, numbers):
                 each = np.add.reduceat(held.astype(np.int64), begins, axis=1)
                 np.add.at(part, number[some] - low, each)
             continue
         for piece in found:
             if piece.step == 1:
-                _add_up_to(part, bounds, number - low, piece.low, size, -1)
-                _add_up_to(part, bounds, number - low, np.maximum(piece.high, piece.low), size, 1)
+                _add_up_to(part, number - low, piece.low, tiles[inner], -1)
+                _add_up_to(part, number - low, np.maximum(piece.high, piece.low), tiles[inner], 1)
             else:
-                _add_each(part, number - low, piece, size)
-    # A bound in a tile has all of every tile before it below.
-    out += size * ends[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+                _add_each(part, number - low, piece, tiles[inner])
     every = out.reshape([shape_of[v] for v in outer] + [shape_of[inner]])
     return np.moveaxis(every, -1, list(tiles).index(inner))
 
 
-def _add_up_to(
-    counts: Rows, ends: Rows, number: Rows, bound: Rows, size: int, sign: int
-) -> None:
-    """Of the points below `bound` of each row, those in the bound's own tile; count it in `ends`.
-
-    ends [tiles, tiles of the inner variable and one]: how many bounds lie in each.
-    """
-    at = number * ends.shape[1] + bound // size
-    ends += sign * np.bincount(at, minlength=ends.size).reshape(ends.shape)
-    if size > 1:
-        own = np.bincount(at, bound % size, ends.size).astype(np.int64)
-        counts += sign * own.reshape(ends.shape)[:, :-1]
+def _add_up_to(counts: Rows, number: Rows, bound: Rows, size: int, sign: int) -> None:
+    """Add the points below `bound` of each row to the tiles of its row of `counts`."""
+    width = counts.shape[1] + 1
+    tile, rest = bound // size, bound % size
+    flat = np.bincount(number * width + tile, rest, len(counts) * width).astype(np.int64)
+    whole = np.bincount(number * width + tile, minlength=len(counts) * width).astype(np.int64)
+    whole = whole.reshape(-1, width)[:, ::-1].cumsum(axis=1)[:, ::-1]  # bounds in this tile or on
+    counts += sign * (flat.reshape(-1, width)[:, :-1] + size * whole[:, 1:])
 
 
 def _add_each(counts: Rows, number: Rows, piece: Piece, size: int) -> None:
