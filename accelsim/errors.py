@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_SHOWN = 80  # characters of a long value, or on either side of a fault in a long line
 
@@ -73,6 +73,11 @@ class AccelsimError(Exception):
             else tuple(sorted(dict.fromkeys(faults), key=_source_order))
         )
         super().__init__("\n".join(fault.render() for fault in self.faults))
+
+    def at(self, position: Position | None) -> AccelsimError:
+        """The same error; faults without a place are at this one."""
+        faults = [replace(f, position=f.position or position) for f in self.faults]
+        return type(self)(faults)
 
 
 class SpecError(AccelsimError):

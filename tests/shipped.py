@@ -50,6 +50,17 @@ RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
         1024,
         ("workload.ranks.B=1", "workload.ranks.H=3", "workload.parameters={window: 300}"),
     ),
+    "gpu_like__attention_grouped": (
+        "llama3-8b",
+        1024,
+        ("workload.ranks.H=8", "workload.ranks.G=2"),
+    ),
+    "gpu_like__attention_grouped_decode": ("llama3-8b", 2048, ("workload.kind=decode",)),
     "fusemax__linear_lightning2": ("lightning", 2048, ("workload.ranks.B=1",)),
+    "gpu_like__linear_lightning2": (
+        "lightning",
+        2048,
+        ("workload.ranks.B=2", "workload.ranks.H=3", "workload.ranks.T0=64", "workload.ranks.I=64"),
+    ),
 }
 """The others: a workload, a sequence length and settings for each."""

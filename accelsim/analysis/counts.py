@@ -35,6 +35,7 @@ from accelsim.cascade.whole import (
     tables,
     variables,
 )
+from accelsim.errors import AccelsimError
 
 MOST_VALUES = 1 << 22
 
@@ -199,7 +200,10 @@ def _distinct(
                 if settled is None:
                     return None
                 named[name] = settled
-    return count(conditions, known, Numbers(named, given), sorted(chosen))
+    try:
+        return count(conditions, known, Numbers(named, given), sorted(chosen))
+    except AccelsimError as error:
+        raise error.at(einsum.position) from None
 
 
 def operation_counts(

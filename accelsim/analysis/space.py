@@ -1,10 +1,10 @@
 """Points of an iteration space under a predicate, counted without looking at each.
 
-Variables of which only digits are looked at are cut into these (digits.py), and conditions that
-share no variable are counted apart. Of a group, one variable is taken as the inner one; for each
-combination of the others the coordinates at which the conditions hold are a few pieces (pieces.py).
-What cannot be brought into this form (tables, draws, products of variables) is looked at point by
-point.
+Variables of which only digits are looked at are cut into these (digits.py); conditions that share
+no variable are counted apart, and so are parts of conditions that share none (patterns.py). Of a
+group that is left, one variable is taken as the inner one; for each combination of the others the
+coordinates at which the conditions hold are a few pieces (pieces.py). What cannot be brought into
+this form (tables, draws, products of variables) is looked at point by point.
 """
 
 from __future__ import annotations
@@ -18,8 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.analysis.digits import Digits, cut_into_digits, stride
+from accelsim.analysis.patterns import patterns
 from accelsim.analysis.pieces import NoPiecesError, Numbers, Piece, Rows, pieces, row_count
-from accelsim.cascade.whole import Int, Whole, conjuncts, evaluate, settled, variables
+from accelsim.cascade.whole import (
+    Apply,
+    Int,
+    Variable,
+    Whole,
+    conjuncts,
+    evaluate,
+    settled,
+    substitute,
+    variables,
+)
 from accelsim.errors import AccelsimError
 
 MAX_POINTS = 1 << 29
@@ -74,10 +85,12 @@ def count(
 
     extents: of every variable of the space. Raises AccelsimError when there is too much to look at.
     """
+    chosen = set(extents if kept is None else kept)
+    if _all_by_example(conditions, extents, numbers, chosen):
+        return prod(n for v, n in extents.items() if v in chosen)
     wanted, digits = prepared(conditions, extents, {}, numbers)
     if wanted is None:
         return 0
-    chosen = set(extents if kept is None else kept)
     for variable, own in digits.items():
         extents = {v: n for v, n in extents.items() if v != variable} | dict(own)
         if variable in chosen:
@@ -90,6 +103,30 @@ def count(
     return total * prod(n for v, n in extents.items() if v in chosen and v not in tied)
 
 
+def _all_by_example(
+    conditions: Sequence[Whole], extents: Mapping[str, int], numbers: Numbers, kept: set[str]
+) -> bool:
+    """Whether each combination of kept variables has a point for a plain reason.
+
+    Such as the query at a key's own place: the others at the coordinate of one of the kept.
+    """
+    used = dict.fromkeys(v for c in conditions for v in variables(c))
+    dropped = [v for v in used if v not in kept]
+    if not dropped:
+        return False
+    own = {v: extents[v] for v in used if v in kept}
+    for variable in sorted(own, key=lambda v: -own[v])[:2]:
+        place = Variable(variable)
+        at = {v: Apply("min", (place, Int(extents[v] - 1))) for v in dropped}
+        try:
+            found = count([substitute(c, at) for c in conditions], own, numbers)
+        except AccelsimError:
+            continue  # too much to look at
+        if found == prod(own.values()):
+            return True
+    return False
+
+
 def _count_group(
     group: tuple[str, ...],
     conditions: list[Whole],
@@ -98,6 +135,13 @@ def _count_group(
     kept: set[str],
 ) -> int:
     dropped = [v for v in group if v not in kept]
+    if not dropped:
+        own = {v: extents[v] for v in group}
+        found_patterns = patterns(conditions, own, own, numbers)
+        if found_patterns is not None:
+            first, kinds = found_patterns
+            others = {v: extents[v] for v in group if v not in first}
+            return sum(int(k.points.sum()) * count(k.conditions, others, numbers) for k in kinds)
     inner = _inner(conditions, dropped or group, group, extents, numbers)
     rest = [v for v in dropped if v != inner]
     # Rows that differ in a dropped variable only come one after another.
@@ -242,6 +286,16 @@ def _tile_counts(
     numbers: Numbers,
 ) -> Rows:
     """As tile_counts, of conditions that share their variables, all of which are in `tiles`."""
+    found_patterns = patterns(conditions, {v: extents[v] for v in tiles}, tiles, numbers)
+    if found_patterns is not None:
+        first, kinds = found_patterns
+        rest = {v: size for v, size in tiles.items() if v not in first}
+        total: Any = 0
+        for kind in kinds:
+            others = tile_counts(kind.conditions, {v: extents[v] for v in rest}, rest, numbers)
+            total = total + np.multiply.outer(kind.points, others)
+        order = [*first, *rest]
+        return np.asarray(total).transpose([order.index(v) for v in tiles])
     shape_of = {v: -(-extents[v] // size) for v, size in tiles.items()}
     inner = _inner(conditions, tuple(tiles), tuple(tiles), extents, numbers)
     outer = [v for v in tiles if v != inner]

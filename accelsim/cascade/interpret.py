@@ -255,6 +255,12 @@ class _Run:
 
     def _evaluate(self, einsum: Einsum, fixed: dict[str, int]) -> None:
         """One Einsum, with some rank variables held at one coordinate."""
+        try:
+            self._fill(einsum, fixed)
+        except AccelsimError as error:
+            raise error.at(einsum.position) from None
+
+    def _fill(self, einsum: Einsum, fixed: dict[str, int]) -> None:
         variables = iteration_variables(einsum)
         grid = _Grid(variables, [self.shapes[self.rank_of[v]] for v in variables], fixed)
         inside = self._predicate(einsum, grid)

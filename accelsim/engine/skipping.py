@@ -43,6 +43,9 @@ REASONS = {
 }
 
 
+MASKED = "the tiles that a mask leaves change before a few iterations are alike"
+
+
 @dataclass(frozen=True)
 class Skipping:
     """Arrays that skipping needs; layouts in extrapolate.py. `arrays` in the order of _advance."""
@@ -92,12 +95,16 @@ class Skipping:
 
     def report(self, phase: Phase, work: Workspace) -> Extrapolation:
         loops = []
-        for loop, row in zip(phase.loops, self.levels, strict=True):
+        for level, (loop, row) in enumerate(zip(phase.loops, self.levels, strict=True)):
             reason = ""
             if not row[SKIPPED]:
-                reason = REASONS[max(REASONS, key=lambda why: int(row[why]))]
-                if loop.trips < WORTH_IT:
-                    reason = REASONS[SHORT]
+                why = max(REASONS, key=lambda why: int(row[why]))
+                reason = REASONS[SHORT if loop.trips < WORTH_IT else why]
+                ties = any(
+                    x.rows and level in (i, *x.rows.loops) for i, x in enumerate(phase.loops)
+                )
+                if why == SHORT and loop.trips >= WORTH_IT and ties:
+                    reason = MASKED
             loops.append(
                 LoopExtrapolation(
                     name=loop.name,

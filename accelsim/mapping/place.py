@@ -73,7 +73,7 @@ def placements(
                 others = (i.variable for i in read[0].indices if isinstance(i, At))
                 plain = nesting.loops_of(tuple(cascade.rank_of(v) for v in others))
                 kept = [i for i in read[1].loops if nesting.loops[i].rank in given.keep]
-                shared = {i for i in kept if i not in plain and read[1].steady_along(i)}
+                shared = {i for i in kept if read[1].steady_along(i)}
                 iterated = tuple(sorted({*plain, *read[1].loops} - shared))
                 try:
                     elements = read[1].elements(iterated)

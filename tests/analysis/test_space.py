@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.analysis.patterns import patterns
 from accelsim.analysis.pieces import NoPiecesError, Numbers, pieces
-from accelsim.analysis.space import count, tile_counts
+from accelsim.analysis.space import components, count, prepared, tile_counts
 from accelsim.cascade.parse_whole import Vocabulary, WholeReader
 from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import AccelsimError
@@ -143,3 +145,56 @@ def test_tiles_of_a_million_by_a_million() -> None:
     found = tile_counts([condition("m <= p")], million, {"p": 256, "m": 256}, NUMBERS)
     assert (found > 0).sum() == 4096 * 4097 // 2
     assert (found == 256 * 256).sum() == 4096 * 4095 // 2
+
+
+def in_digits(rng: random.Random, extents: dict[str, int]) -> Whole:
+    """A condition on digits of variables, such as `m // 4 % 2 + 1 <= p % 6`."""
+
+    def number() -> str:
+        variable = rng.choice(list(extents))
+        divisors = [d for d in range(1, extents[variable] + 1) if extents[variable] % d == 0]
+        text = f"{variable} // {rng.choice([*divisors, 3])}"
+        if rng.random() < 0.6:
+            text += f" % {rng.choice([*divisors, 2, 5])}"
+        if rng.random() < 0.3:
+            text = f"({text}) {rng.choice(['//', '%'])} {rng.randint(2, 5)}"
+        return text + f" + {rng.randint(0, 3)}" * (rng.random() < 0.4)
+
+    def some(depth: int) -> str:
+        if depth and rng.random() < 0.5:
+            return f"({some(depth - 1)} {rng.choice(['and', 'or'])} {some(depth - 1)})"
+        return f"{number()} {rng.choice(['<', '<=', '==', '!=', '>='])} {number()}"
+
+    return condition(some(2))
+
+
+def test_digits_and_patterns_count_as_points_do() -> None:
+    cut = by_pattern = 0
+    for seed in range(600):
+        rng = random.Random(seed)
+        extents = {v: rng.choice([1, 6, 7, 8, 12, 16, 24]) for v in "hpm"[: rng.randint(1, 3)]}
+        wholes = [in_digits(rng, extents) for _ in range(rng.randint(1, 2))]
+        axes = np.meshgrid(*map(np.arange, extents.values()), indexing="ij")
+        grid = dict(zip(extents, axes, strict=True))
+        held = np.ones(list(extents.values()), bool)
+        for whole in wholes:
+            held = held & evaluate(whole, grid, {})
+        numbers = Numbers({}, {})
+        assert count(wholes, extents, numbers) == held.sum(), seed
+        kept = rng.sample(list(extents), rng.randint(0, len(extents)))
+        dropped = tuple(i for i, v in enumerate(extents) if v not in kept)
+        assert count(wholes, extents, numbers, kept) == held.any(axis=dropped).sum(), seed
+        sizes = {v: rng.choice([1, 2, 3, 4, 8, n]) for v, n in extents.items()}
+        expected = held.astype(int)
+        for axis, (variable, n) in enumerate(extents.items()):
+            begins = np.arange(0, n, sizes[variable])
+            expected = np.add.reduceat(expected, begins, axis=axis)
+        np.testing.assert_array_equal(tile_counts(wholes, extents, sizes, numbers), expected)
+        wanted, digits = prepared(wholes, extents, sizes, numbers)
+        cut += bool(digits)
+        by_pattern += any(
+            patterns(own, dict.fromkeys(group, 2), dict.fromkeys(group, 1), numbers) is not None
+            for group, own in components(wanted or [])
+        )
+    assert cut > 150
+    assert by_pattern > 20

@@ -16,7 +16,7 @@ EVERY: list[tuple[str, str, int | None, tuple[str, ...]]] = [
     for mapping in MAPPINGS
     for model in ("t5", "xlm")
     for length in (256, 1024, 2048)
-] + [(mapping, *run) for mapping, run in RUNS.items() if mapping.startswith("fusemax")]
+] + [(mapping, *run) for mapping, run in RUNS.items()]
 
 
 @pytest.fixture(params=EVERY, ids=lambda r: "-".join(map(str, r[:3])))
