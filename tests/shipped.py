@@ -21,6 +21,7 @@ _LAYOUT = tuple(
     f"workload.parameters.{name}={n}"
     for name, n in {"X": 64, "Y": 32, "wx": 20, "wy": 12, "sx": 3}.items()
 )
+_STRIPES = "workload.parameters={block: 64, local: 2, stride: 7, dense_heads: 1}"
 RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
     "fusemax__gemm": ("gemm", None, ()),
     "fusemax__attention_grouped": ("llama3-8b", 2048, ("workload.ranks.E=64",)),
@@ -39,6 +40,20 @@ RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
         None,
         (*_LAYOUT, "workload.ranks.M=2048", "workload.ranks.P=2048", "workload.ranks.H=3"),
     ),
+    "gpu_like__attention_gna": (
+        "flux",
+        None,
+        (
+            *_LAYOUT,
+            "workload.parameters.KY=8",
+            "workload.parameters.QY=8",
+            "workload.ranks.M=2048",
+            "workload.ranks.P=2048",
+            "workload.ranks.H=3",
+        ),
+    ),
+    "fusemax__attention_s2": ("s2", 2560, ("workload.ranks.H=5", _STRIPES)),
+    "gpu_like__attention_s2": ("s2", 1920, ("workload.ranks.H=5", _STRIPES)),
     "gpu_like__attention_1pass": ("bert", 1024, ("workload.ranks.B=1", "workload.ranks.H=3")),
     "gpu_like__attention_1pass_window": (
         "bert",

@@ -186,6 +186,30 @@ def measures(results: dict[str, Result]) -> Row:
     for part, area in every[0].area_um2.items():
         out[f"area_um2_{part}"] = area
     out["area_um2"] = sum(every[0].area_um2.values())
+    return out | _of_masks(every)
+
+
+def _of_masks(results: list[Result]) -> Row:
+    """What predicates leave of tiles and points, over all phases that have any.
+
+    Ranks that no predicate ties do not multiply; counts are 0 and bounds 1 without a predicate.
+    Visits per iteration of a loop: of one run only, as iterations of two are not the same.
+    """
+    phases = [phase["masks"] for r in results for phase in r.phases if phase["masks"]]
+    out: Row = {
+        "tiles": sum(prod(m["of"] for m in masks) for masks in phases),
+        "tiles_visited": sum(prod(m["visited"] for m in masks) for masks in phases),
+        "points": sum(prod(m["points_of"] for m in masks) for masks in phases),
+        "points_kept": sum(prod(m["points"] for m in masks) for masks in phases),
+    }
+    whole = sum(prod(m["visited"] - m["in_part"] for m in masks) for masks in phases)
+    out["tiles_in_part"] = out["tiles_visited"] - whole
+    out["bound_tiles"] = out["tiles"] / out["tiles_visited"] if phases else 1.0
+    out["bound_points"] = out["points"] / out["points_kept"] if phases else 1.0
+    if len(results) == 1:
+        for mask in (m for masks in phases for m in masks):
+            for loop, visits in mask["per_iteration"].items():
+                out |= {f"visits_{loop}_{which}": n for which, n in visits.items()}
     return out
 
 

@@ -171,6 +171,7 @@ class _Group:
         tiles = np.zeros((len(where), len(involved)), np.int64)
         for column, loop in enumerate(involved):
             tiles[:, column] = columns[loop]
-        found = Mask(involved, tiles, partial, done)
+        points = int(counts.sum()), prod(self.extent.values())
+        found = Mask(involved, tiles, partial, done, points)
         order = np.argsort(found.key(involved))
-        return Mask(involved, tiles[order], partial[order], done)
+        return Mask(involved, tiles[order], partial[order], done, points)

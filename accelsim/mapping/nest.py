@@ -101,12 +101,14 @@ class Mask:
     loops: those over ranks that the predicates tie. tiles [N, loops]: coordinates visited, in the
     order of the nest. partial [N]: whether some point of the tile is left out. done: (Einsum under
     the predicate none of whose inputs is under it, Einsum whose unit leaves its points out).
+    points: how many the predicates keep, and of how many; padding counts as neither.
     """
 
     loops: tuple[int, ...]
     tiles: Int
     partial: npt.NDArray[np.bool_]
     done: tuple[tuple[str, str], ...]
+    points: tuple[int, int]
 
     def leaps(self, loop: int) -> bool:
         """Whether some tile of inner loops is visited, left out and visited again along a loop."""
@@ -128,7 +130,7 @@ class Mask:
         return found
 
     def shares(self, loops: tuple[Loop, ...]) -> dict[str, Any]:
-        """How many tiles are visited, and for each loop the least, mean and most per iteration."""
+        """Tiles visited and points kept, of how many; least, mean, most visits of each loop."""
         per = {}
         for column, loop in enumerate(self.loops):
             visits = np.bincount(self.tiles[:, column], minlength=loops[loop].trips)
@@ -138,6 +140,8 @@ class Mask:
             "visited": len(self.tiles),
             "of": prod(loops[loop].trips for loop in self.loops),
             "in_part": int(self.partial.sum()),
+            "points": self.points[0],
+            "points_of": self.points[1],
             "per_iteration": per,
         }
 

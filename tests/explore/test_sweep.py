@@ -177,3 +177,62 @@ def test_figures_of_the_study_show_what_is_published() -> None:
                 if one.kind == "lines":
                     # The artifact's energies of `cascade`, end to end, have its faults: 3.1 %.
                     assert near[0][0] == pytest.approx(y, rel=0.04), (one.title, series.name, x)
+
+
+MASKED = """sweep: masked
+source: here
+axes: {keys: [300, 1024]}
+cases:
+  - workload: bert
+    runs: {a: {mapping: fusemax__attention_1pass_window,
+               set: [workload.ranks.B=1, "workload.ranks.M={keys}", "workload.ranks.P={keys}"]}}
+"""
+
+
+def masked(tmp_path: Path, text: str) -> list[dict[str, Any]]:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    return list(explore.rows(explore.load(str(path)), everything=True))
+
+
+def test_what_a_causal_mask_leaves(tmp_path: Path) -> None:
+    """Tiles of 256 a side: a triangle of tiles, the diagonal in part; padding is no point."""
+    for row in masked(tmp_path, MASKED.replace("bert", str(unsized(tmp_path)))):
+        n, side = row["keys"], -(-row["keys"] // 256)
+        assert (row["tiles"], row["points"]) == (side**2, n**2)
+        assert row["points_kept"] == n * (n + 1) // 2
+        assert row["tiles_visited"] == side * (side + 1) // 2
+        assert row["tiles_in_part"] == side
+        assert row["bound_tiles"] == 2 * side / (side + 1)
+        assert row["bound_points"] == 2 * n / (n + 1)
+        assert row["visits_M1_most"] == side
+        assert row["visits_M1_least"] == 1
+        assert row["visits_M1_mean"] == (side + 1) / 2
+
+
+def test_tiles_of_runs_that_follow_one_another_add_up(tmp_path: Path) -> None:
+    workload = str(unsized(tmp_path))
+    twice = "runs: {b: {mapping: fusemax__attention_1pass}, a: {mapping"
+    both = MASKED.replace("bert", workload).replace("runs: {a: {mapping", twice)
+    again = both.replace("1pass}", "1pass_window}")
+    once, beside, added = (
+        masked(tmp_path, text) for text in (MASKED.replace("bert", workload), both, again)
+    )
+    for one, other, two in zip(once, beside, added, strict=True):
+        for name in ("tiles", "tiles_visited", "tiles_in_part", "points", "points_kept"):
+            assert other[name] == one[name] > 0  # one run has no predicate
+        assert two["tiles"] == one["tiles"] + 16
+        assert two["points_kept"] == one["points_kept"] + 1024 * 1025 // 2
+        assert not any(name.startswith("visits") for name in two)
+
+
+def test_without_a_predicate_nothing_is_left_out(tmp_path: Path) -> None:
+    for row in masked(tmp_path, SWEEP):
+        assert (row["tiles"], row["tiles_visited"], row["points_kept"]) == (0, 0, 0)
+        assert row["bound_tiles"] == row["bound_points"] == 1
+
+
+def unsized(tmp_path: Path) -> Path:
+    path = tmp_path / "w.yaml"
+    path.write_text("workload: w\nsource: s\nranks: {B: 1, H: 2, E: 64, F: 64, M: 1024, P: 1024}\n")
+    return path

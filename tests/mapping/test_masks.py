@@ -132,7 +132,7 @@ def test_long_sequences_execute_few_tasks() -> None:
 
 
 def test_points_are_left_out_by_the_first_unit_that_can() -> None:
-    """Tensor cores cannot select: the lanes that read their scores do, 2 cycles of 64 lanes each."""
+    """Tensor cores cannot select: the lanes that read their scores do."""
     small = ("workload.ranks.B=1", "workload.ranks.H=1")
     found = verbs.simulate("gpu_like__attention_1pass_window", "bert", 1024, settings=small).result
     diagonal = 2 * 1024 // 128  # of tiles of 128 queries x 64 keys
