@@ -86,16 +86,22 @@ def _masked(
         cascade, cut.parts, dict(nest.extents), numbers, nest.loops, nest.bindings, complain
     )
     for mask in found:
-        for dep in nest.dependences:
-            carried = dep.kind == "carried" and dep.loop in mask.loops
-            if carried and set(dep.matched) & set(mask.loops) and mask.leaps(dep.loop):
-                loops = [nest.loops[i].rank for i in (dep.loop, *dep.matched)]
-                message = (
-                    f"a tile of {', '.join(loops[1:])} is left out by the mask and visited again "
-                    f"later in {loops[0]}: put the loop over {loops[0]} inside"
-                )
-                complain(dep.consumer, message)
-                break
+        carried = [
+            dep
+            for dep in nest.dependences
+            if dep.kind == "carried"
+            and dep.loop in mask.loops
+            and set(dep.matched) & set(mask.loops)
+        ]
+        leaping = {loop for loop in {dep.loop for dep in carried} if mask.leaps(loop)}
+        for dep in (dep for dep in carried if dep.loop in leaping):
+            loops = [nest.loops[i].rank for i in (dep.loop, *dep.matched)]
+            message = (
+                f"a tile of {', '.join(loops[1:])} is left out by the mask and visited again "
+                f"later in {loops[0]}: put the loop over {loops[0]} inside"
+            )
+            complain(dep.consumer, message)
+            break
     if faults:
         raise MappingError(faults)
     return dataclasses.replace(nest, masks=found)

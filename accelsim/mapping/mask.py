@@ -158,20 +158,13 @@ class _Group:
             begins = np.arange(counts.shape[axis]) * size
             here = np.minimum(size, self.extent[variable] - begins)
             full = full * here.reshape([-1 if a == axis else 1 for a in range(counts.ndim)])
-        where = np.argwhere(counts > 0)
-        if not len(where):
+        # An axis per loop, in the order of the nest: what is found is in the order of visits.
+        loops = [loop for own in self.of.values() for loop in own]
+        trips = [self.loops[loop].trips for loop in loops]
+        kept = (counts > 0).reshape(trips).transpose(np.argsort(loops))
+        cut = (counts < full).reshape(trips).transpose(np.argsort(loops))
+        tiles, partial = np.argwhere(kept), cut[kept]
+        if not len(tiles):
             raise AccelsimError("its predicate leaves nothing")
-        partial = (counts < full)[tuple(where.T)]
-        columns: dict[int, Int] = {}
-        for axis, loops in enumerate(self.of.values()):
-            rest = where[:, axis]
-            for loop in reversed(loops):
-                rest, columns[loop] = np.divmod(rest, self.loops[loop].trips)
-        involved = tuple(sorted(columns))
-        tiles = np.zeros((len(where), len(involved)), np.int64)
-        for column, loop in enumerate(involved):
-            tiles[:, column] = columns[loop]
         points = int(counts.sum()), prod(self.extent.values())
-        found = Mask(involved, tiles, partial, done, points)
-        order = np.argsort(found.key(involved))
-        return Mask(involved, tiles[order], partial[order], done, points)
+        return Mask(tuple(sorted(loops)), tiles, partial, done, points)
