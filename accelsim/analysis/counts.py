@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -201,9 +202,23 @@ def _distinct(
                     return None
                 named[name] = settled
     try:
-        return count(conditions, known, Numbers(named, given), sorted(chosen))
+        if given:
+            return count(conditions, known, Numbers(named, given), sorted(chosen))
+        items = tuple(known.items()), tuple(sorted(named.items()))
+        return _counted_once(tuple(conditions), *items, tuple(sorted(chosen)))
     except AccelsimError as error:
         raise error.at(einsum.position) from None
+
+
+@lru_cache(maxsize=256)
+def _counted_once(
+    conditions: tuple[Whole, ...],
+    extents: tuple[tuple[str, int], ...],
+    named: tuple[tuple[str, int], ...],
+    kept: tuple[str, ...],
+) -> int:
+    """As `count`: Einsums of a cascade ask for the same again and again."""
+    return count(conditions, dict(extents), Numbers(dict(named), {}), kept)
 
 
 def operation_counts(
