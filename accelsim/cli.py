@@ -98,7 +98,7 @@ def list_(
     from accelsim import verbs
     from accelsim.errors import Fault, nearest
     from accelsim.report.catalogue import markdown
-    from accelsim.report.tables import rows_table
+    from accelsim.report.tables import rows_table, shortened
 
     if kind and kind not in KINDS:
         raise AccelsimError(Fault(f"no kind {kind!r} to list", help=nearest(kind, KINDS)))
@@ -122,9 +122,11 @@ def list_(
         return
     for plural, rows in found.items():
         for row in rows:  # --json has the rest
-            row.pop("source")
+            source = row.pop("source")
             if "passes" in row:
                 row.pop("description")
+                row["hash"] = row["hash"][:8]
+                row["source"] = shortened(source)
                 row["passes"] = ", ".join(f"{r} {n}" for r, n in row["passes"].items()) or "1"
         Console().print(rows_table(plural, rows))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -86,11 +87,17 @@ def _executed(result: Result) -> str:
 def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     """Like records as a table; columns from the first."""
     table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column)
+    for number, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, no_wrap=number == 0)  # names are copied from here
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     return table
+
+
+def shortened(source: str) -> str:
+    """The arXiv number that a source names first, or its first words."""
+    paper = re.search(r"arXiv (\d{4}\.\d{5})", source)
+    return paper[1] if paper is not None else " ".join(source.split()[:2]).rstrip(",;:")
 
 
 def analysis_tables(found: dict[str, Any]) -> list[RenderableType]:
