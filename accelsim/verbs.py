@@ -97,6 +97,8 @@ def simulate(
     bounds = _bounds(built, machine, shapes, tables)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
     result = measure(lowered, machine, execution, bounds=bounds, inputs=inputs, masks=masks)
+    notes = [*result.notes, *_without_effect(overrides["workload"], built)]
+    result = dataclasses.replace(result, notes=notes)
     return Run(result, lowered, execution)
 
 
@@ -123,11 +125,17 @@ def analyze(
     machine = arch.build(_document(arch_name, "arch")) if arch_name is not None else None
     word = machine.word_bytes if machine is not None else Fraction(WORD_BYTES)
     found = analysis.analyze(built, shapes, word_bytes=word, tables=tables).as_json()
+    missing = [table.name for table in built.tables if table.name not in tables]
+    if missing:
+        found["notes"] = [f"{model} gives no table {', '.join(missing)}: counted without it"]
     if machine is not None:
         try:
             found["bounds"] = _bounds(built, machine, shapes, tables)
         except AccelsimError as error:
-            found["notes"] = [f"no lower bounds on {machine.name}: {error.faults[0].message}"]
+            found["notes"] = [
+                *found.get("notes", ()),
+                f"no lower bounds on {machine.name}: {error.faults[0].message}",
+            ]
     return found
 
 
@@ -141,7 +149,23 @@ def _sizes(
     faults = [workload.entry_fault(document, w.table, w.entry, w.message) for w in wrong]
     if faults:
         raise SpecError(faults)
+    outside = list(analysis.wrong_indices(built, tables, shapes))
+    if outside:
+        raise AccelsimError(outside)
     return shapes, tables
+
+
+def _without_effect(overrides: Sequence[Override], built: cascade.Cascade) -> list[str]:
+    """Notes on settings of parameters that the cascade has not."""
+    known = {parameter.name for parameter in built.parameters}
+    given: list[str] = []
+    for path, value in (o for o in overrides if o[0][0] == "parameters"):
+        given += [str(path[1])] if len(path) > 1 else list(value) if isinstance(value, dict) else []
+    return [
+        f"workload.parameters: {built.name} has no parameter {name}; it is set without effect"
+        for name in dict.fromkeys(given)
+        if name not in known
+    ]
 
 
 def check(path: str) -> str:

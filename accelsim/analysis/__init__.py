@@ -13,7 +13,7 @@ from accelsim.analysis.bounds import (
 from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
 from accelsim.analysis.summary import Summary, summary
-from accelsim.analysis.tables import Tables, WrongTable, wrong_tables
+from accelsim.analysis.tables import Tables, WrongTable, wrong_indices, wrong_tables
 
 __all__ = [
     "Analysis",
@@ -34,5 +34,6 @@ __all__ = [
     "intensity",
     "passes",
     "summary",
+    "wrong_indices",
     "wrong_tables",
 ]

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.analysis.formulas import Formula, Product, total
 from accelsim.analysis.pieces import Numbers
@@ -131,11 +132,9 @@ def touched(
     number = 1
     for rank, index in zip(cascade.tensor(access.tensor).ranks, access.indices, strict=True):
         if isinstance(index, Computed) and tied.isdisjoint(variables(index.whole)):
-            found = _values(cascade, index.whole, shapes, tables or {})
-            if found is None:
-                return None
+            found = index_values(cascade, index.whole, shapes, tables or {})
             extent = shape_of(cascade, rank, shapes)
-            number *= found if extent is None else min(found, extent)
+            number *= 1 if found is None else min(len(found), extent or len(found))
             tied |= set(variables(index.whole))
     if einsum.predicate:
         kept = _distinct(cascade, einsum, over, shapes, tables or {})
@@ -145,20 +144,20 @@ def touched(
     return None if None in extents else number * prod(e for e in extents if e is not None)
 
 
-def _values(
+def index_values(
     cascade: Cascade, whole: Whole, shapes: Mapping[str, int], given: Mapping[str, Any]
-) -> int | None:
-    """How many values an index takes; 1 when it reads an unknown table or has too many points."""
+) -> npt.NDArray[np.int64] | None:
+    """The values that an index takes; None when it reads what is not known, or has too many."""
     named = with_parameters(cascade, shapes)
     extents = [named.get(cascade.rank_of(v)) for v in variables(whole)]
     known = [extent for extent in extents if extent is not None]
     if len(known) < len(extents) or any(name not in named for name in names(whole)):
         return None
     if not set(tables(whole)) <= set(given) or prod(known) > MOST_VALUES:
-        return 1
+        return None
     grid = np.meshgrid(*(np.arange(n) for n in known), indexing="ij")
     at = dict(zip(variables(whole), grid, strict=True))
-    return len(np.unique(evaluate(whole, at, named, given)))
+    return np.unique(evaluate(whole, at, named, given))
 
 
 def _distinct(

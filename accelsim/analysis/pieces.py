@@ -119,7 +119,7 @@ class _Solver:
             return self.compare("lt" if relation == "gt" else "le", right, left)
         if relation == "lt":  # of whole numbers
             return self.compare("le", Apply("add", (left, Int(1))), right)
-        terms = self.terms(Apply("sub", (left, right)), 1)
+        terms = [t for t in self.terms(Apply("sub", (left, right)), 1) if t[1]]  # 0 * x is 0
         slope = sum(sign * factor for sign, factor, core in terms if core is None)
         cores = [(sign * factor, core) for sign, factor, core in terms if core is not None]
         rest = self.value(self.without(Apply("sub", (left, right))))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.analysis.counts import shape_of
+from accelsim.analysis.counts import index_values, shape_of
 from accelsim.cascade.nodes import Cascade, Computed, Einsum, wholes
-from accelsim.cascade.whole import Lookup, Whole, tables, walk
+from accelsim.cascade.whole import Lookup, Whole, show_whole, tables, walk
+from accelsim.errors import AccelsimError, Fault
 
 Tables = Mapping[str, npt.NDArray[np.int64]]
 
@@ -59,6 +60,32 @@ def wrong_tables(
                 message = f"{array[entry]} is no coordinate of {rank}, which has shape {extent}"
                 yield WrongTable(table.name, entry, f"{table.name}: {message}")
                 break
+
+
+def wrong_indices(cascade: Cascade, given: Tables, shapes: Mapping[str, int]) -> Iterator[Fault]:
+    """Computed indices that go outside of the rank that they index, as far as shapes tell.
+
+    A predicate can leave such points out: its Einsum is passed over. Raises AccelsimError: an index
+    that cannot be computed.
+    """
+    for einsum in cascade.einsums:
+        for access in () if einsum.predicate else einsum.inputs:
+            ranks = cascade.tensor(access.tensor).ranks
+            for rank, index in zip(ranks, access.indices, strict=True):
+                if not isinstance(index, Computed) or shape_of(cascade, rank, shapes) is None:
+                    continue
+                try:
+                    found = index_values(cascade, index.whole, shapes, given)
+                except AccelsimError as error:
+                    raise error.at(einsum.position) from None
+                if found is None:
+                    continue
+                extent = shape_of(cascade, rank, shapes) or 0
+                outside = found[(found < 0) | (found >= extent)]
+                if len(outside):
+                    what = f"{einsum.name} reads {access.tensor} at {show_whole(index.whole)}"
+                    message = f"{what} = {int(outside[0])}, outside of {rank} = {extent}"
+                    yield Fault(message, position=access.position or einsum.position)
 
 
 def _indexed(cascade: Cascade, table: str) -> Iterator[str]:

@@ -366,7 +366,7 @@ def settled(
             match operator, inner:
                 case (("and" | "or"), (Int(value), other) | (other, Int(value))):
                     return other if bool(value) == (operator == "and") else Int(value)
-                case "mod", (_, Int(1)):
+                case ("mod", (_, Int(1))) | ("mul", (Int(0), _) | (_, Int(0))):
                     return Int(0)
                 case "floordiv", (other, Int(1)):
                     return other

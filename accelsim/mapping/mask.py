@@ -1,8 +1,8 @@
 """Which tiles of a nest the predicates of its Einsums leave, and which of them only in part.
 
-A tile that no point of the predicates meets is left out for every Einsum of the nest: what an
-Einsum without a predicate would do there changes nothing (a maximum with nothing, a sum of
-nothing). Parts that a predicate ties must stand in the nest as loops outside and tiles inside.
+A tile that no point of the predicates meets is left out for every Einsum of the nest, where what an
+Einsum without a predicate would do there changes nothing (idle.py). Parts that a predicate ties
+must stand in the nest as loops outside and tiles inside.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from math import prod
 import numpy as np
 
 from accelsim.analysis.pieces import Numbers
-from accelsim.analysis.space import components, settled_conditions, tile_counts
+from accelsim.analysis.space import components, count, settled_conditions, tile_counts
 from accelsim.cascade import Cascade, Einsum
-from accelsim.cascade.nodes import iteration_variables
+from accelsim.cascade.nodes import iteration_variables, reduced_variables
 from accelsim.cascade.whole import Int as Number
 from accelsim.cascade.whole import (
     Variable,
@@ -28,6 +28,7 @@ from accelsim.cascade.whole import (
 )
 from accelsim.errors import AccelsimError
 from accelsim.mapping.depend import Complain
+from accelsim.mapping.idle import not_idle
 from accelsim.mapping.nest import Binding, Int, Loop, Mask
 
 
@@ -81,14 +82,27 @@ def masks(
         except AccelsimError as error:
             complain(einsum.name, error.faults[0].message)
             return ()
+        left_out = set()
         for binding in bindings:
             over = {loops[i].rank for i in binding.iterated} | {part for part, _ in binding.tile}
             if all(over & own for own in place.parts):
-                continue  # a tile of it that is not visited is not read either
+                left_out.add(binding.einsum.name)
+                continue
             missing = mask.missing(binding.iterated, loops)
             if missing is not None:
                 message = f"its predicate leaves nothing of tile {missing}, which"
                 complain(einsum.name, f"{message} {binding.einsum.name} is to make")
+                return ()
+        empty = place.without_a_point(together, under)
+        if empty is not None:
+            complain(*empty)
+            return ()
+        if len(mask.tiles) < prod(loops[i].trips for i in mask.loops):
+            skipped = [e for e in cascade.einsums if e.name in left_out]
+            fault = not_idle(cascade, skipped, group)
+            if fault is not None:
+                message = "the mask leaves out tiles in which it has something to do"
+                complain(fault[0], f"{message}: {fault[1]}")
                 return ()
         found.append(mask)
     return tuple(found)
@@ -129,6 +143,7 @@ class _Group:
         loops: tuple[Loop, ...],
         group: tuple[str, ...],
     ) -> None:
+        self.cascade = cascade
         self.loops = loops
         self.numbers = numbers
         ranks = {
@@ -150,6 +165,24 @@ class _Group:
             self.tile[variable] = prod(extents[p] for p in inside)
             whole = prod(extents[p] for p in own)
             self.extent[variable] = min(numbers.named.get(rank, whole), whole)
+
+    def without_a_point(
+        self, conditions: list[Whole], under: list[Einsum]
+    ) -> tuple[str, str] | None:
+        """A maximum or minimum that is of nothing somewhere, and what to say of it."""
+        for einsum in (e for e in under if e.reduce in {"max", "min"}):
+            gone = {self.cascade.rank_of(v) for v in reduced_variables(einsum)}
+            gone = {rank.lower() for r in gone for rank in (r, self.cascade.root(r))}
+            kept = [v for v in self.extent if v not in gone]
+            if len(kept) in {0, len(self.extent)}:
+                continue
+            # Over all tiles: parts of what is reduced may be looped over.
+            every = prod(self.extent[v] for v in kept)
+            found = count(conditions, self.extent, self.numbers, kept)
+            if found < every:
+                of = f"{every - found:,} of {every:,} coordinates of {', '.join(kept)}"
+                return einsum.name, f"its predicate leaves nothing at {of}"
+        return None
 
     def mask(self, conditions: list[Whole], done: tuple[tuple[str, str], ...]) -> Mask:
         counts = tile_counts(conditions, self.extent, self.tile, self.numbers)

@@ -67,6 +67,9 @@ def placements(
         inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
         elements = prod(extents[part] for part in inside)
         if role == "load":
+            if _offset(nesting, name):
+                message = f"{name} is read at an offset: a halo cannot be mapped"
+                complain(("storage", name), message)
             shared: set[int] = set()
             read = _computed(nesting, name, extents, numbers, complain)
             if read is not None:
@@ -122,6 +125,11 @@ def placements(
             )
         )
     return tuple(out)
+
+
+def _offset(nesting: Nesting, tensor: str) -> bool:
+    reads = (a for e in nesting.einsums for a in e.inputs if a.tensor == tensor)
+    return any(isinstance(i, At) and i.offset != 0 for access in reads for i in access.indices)
 
 
 def _computed(

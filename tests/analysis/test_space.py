@@ -17,9 +17,9 @@ from accelsim.cascade.parse_whole import Vocabulary, WholeReader
 from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import AccelsimError
 
-VOCABULARY = Vocabulary(frozenset({"w"}), frozenset({"t"}))
+VOCABULARY = Vocabulary(frozenset({"w", "zero"}), frozenset({"t"}))
 EXTENTS = {"h": 3, "p": 7, "m": 11}
-NUMBERS = Numbers({"w": 4, "M": 11}, {"t": np.array([0, 2, 1, 5, 3, 9, 4, 6, 8, 7, 10])})
+NUMBERS = Numbers({"w": 4, "zero": 0, "M": 11}, {"t": np.array([0, 2, 1, 5, 3, 9, 4, 6, 8, 7, 10])})
 
 
 def condition(text: str) -> Whole:
@@ -198,3 +198,29 @@ def test_digits_and_patterns_count_as_points_do() -> None:
         )
     assert cut > 150
     assert by_pattern > 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "w <= zero * (m % 3)",
+        "zero * abs(p - m) >= w",
+        "m >= zero * min(p, m) + w",
+        "p == zero * max(m, 3)",
+        "m == zero * abs(p - 3)",
+        "zero * m + p <= 3 and (zero * p) % 2 == 0",
+    ],
+)
+def test_a_factor_of_zero(text: str) -> None:
+    """A parameter of 0 switches a part of a predicate off."""
+    whole = condition(text)
+    extents = {v: EXTENTS[v] for v in "pm"}
+    grid = dict(
+        zip("pm", np.meshgrid(*map(np.arange, extents.values()), indexing="ij"), strict=True)
+    )
+    held = np.broadcast_to(evaluate(whole, grid, NUMBERS.named), tuple(extents.values()))
+    assert count([whole], extents, NUMBERS) == held.sum()
+    assert count([whole], extents, NUMBERS, ["m"]) == held.any(axis=0).sum()
+    everywhere = {v: 2 for v in extents}
+    cut = np.add.reduceat(np.add.reduceat(held.astype(int), range(0, 7, 2), 0), range(0, 11, 2), 1)
+    np.testing.assert_array_equal(tile_counts([whole], extents, everywhere, NUMBERS), cut)
