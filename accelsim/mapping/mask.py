@@ -171,10 +171,15 @@ class _Group:
     ) -> tuple[str, str] | None:
         """A maximum or minimum that is of nothing somewhere, and what to say of it."""
         for einsum in (e for e in under if e.reduce in {"max", "min"}):
+            readers = (
+                r for r in self.cascade.einsums if any(a.tensor == einsum.name for a in r.inputs)
+            )
+            if all(reader.predicate for reader in readers):
+                continue  # which may leave the same out
             gone = {self.cascade.rank_of(v) for v in reduced_variables(einsum)}
             gone = {rank.lower() for r in gone for rank in (r, self.cascade.root(r))}
             kept = [v for v in self.extent if v not in gone]
-            if len(kept) in {0, len(self.extent)}:
+            if not kept:
                 continue
             # Over all tiles: parts of what is reduced may be looped over.
             every = prod(self.extent[v] for v in kept)

@@ -52,6 +52,11 @@ def test_other_ways_to_do_nothing(tmp_path: Path, old: str, new: str) -> None:
         ("initial: {RM: -inf, RD: 0", "initial: {RM: -inf, RD: 1", "RD changes there"),
         ("seen(p, m): m <= p", "seen(p, m): p < 1024 and m <= p", "AV is to make"),
         ("seen(p, m): m <= p", "seen(p, m): m < p", "nothing at 1 of 2,048 coordinates of p"),
+        (
+            "seen(p, m): m <= p",
+            "seen(p, m): p != 5 and m <= p",
+            "nothing at 1 of 2,048 coordinates of p",
+        ),
     ],
 )
 def test_what_is_not_idle_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -70,5 +75,5 @@ def test_an_output_of_every_tile_is_refused(tmp_path: Path) -> None:
 
 
 def test_heads_that_are_left_out_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MappingError, match="something to do"):
+    with pytest.raises(MappingError, match="nothing at 1 of 2 coordinates of h"):
         run(tmp_path, ("| seen(p, m)", "| h < 1 and seen(p, m)"))
