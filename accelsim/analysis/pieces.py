@@ -6,7 +6,7 @@ and `not` combine them. NoPiecesError: the condition is not of a kind that gives
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.cascade.whole import Apply, Int, Variable, Whole, evaluate, negated, variables
+from accelsim.cascade.whole import (
+    Apply,
+    Int,
+    Variable,
+    Whole,
+    evaluate,
+    names,
+    negated,
+    tables,
+    variables,
+)
 
 MAX_PIECES = 512
 
@@ -27,6 +37,17 @@ class Numbers:
 
     named: Mapping[str, int]
     tables: Mapping[str, Any]
+
+    def missing(self, wholes: Iterable[Whole]) -> str | None:
+        """The first name or table in these expressions that stands for nothing here."""
+        for whole in wholes:
+            for name in names(whole):
+                if name not in self.named:
+                    return name
+            for name in tables(whole):
+                if name not in self.tables:
+                    return f"the table {name}"
+        return None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from accelsim.analysis.pieces import Numbers
 from accelsim.cascade.nodes import Access, At, Computed
-from accelsim.cascade.whole import evaluate, names, tables, variables
+from accelsim.cascade.whole import evaluate, variables
 from accelsim.errors import AccelsimError
 from accelsim.mapping.depend import Nesting
 
@@ -77,13 +77,9 @@ def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Nu
     """What an access with computed indices reads. Raises AccelsimError."""
     cascade = nesting.cascade
     computed = [index.whole for index in access.indices if isinstance(index, Computed)]
-    for whole in computed:
-        for name in names(whole):
-            if name not in numbers.named:
-                raise AccelsimError(f"the workload does not give {name}")
-        for name in tables(whole):
-            if name not in numbers.tables:
-                raise AccelsimError(f"the workload does not give the table {name}")
+    missing = numbers.missing(computed)
+    if missing is not None:
+        raise AccelsimError(f"the workload does not give {missing}")
     over = tuple(dict.fromkeys(v for whole in computed for v in variables(whole)))
     ranks = {v: cascade.rank_of(v) for v in over}
     shape = {}
