@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from accelsim import explore
+from tests.published.study import Rows, line, swept
 
 STUDY = Path(__file__).parents[2] / "studies" / "gna"
 README = (STUDY / "README.md").read_text()
@@ -25,29 +24,18 @@ TILES = {
     ("hunyuan", "128 x 128", "stride_1"): 5.44,
     ("hunyuan", "256 x 128", "stride_1"): 5.24,
 }
-Rows = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def swept(name: str) -> Rows:
-    document = explore.load(str(STUDY / f"{name}.yaml"))
-    axes = tuple(document.spec.axes)
-    return {tuple(row[a] for a in axes): row for row in explore.rows(document)}
 
 
 @pytest.fixture(scope="module")
 def fusemax() -> Rows:
     """(layout, memory, method) -> row."""
-    return swept("fusemax")
+    return swept("gna", "fusemax")
 
 
 @pytest.fixture(scope="module")
 def sm() -> Rows:
     """(layout, memory, method, tile) -> row."""
-    return swept("gpu_like")
-
-
-def line(title: str, numbers: list[float], digits: int = 2) -> str:
-    return " | ".join([f"| {title}", *(f"{n:.{digits}f}" for n in numbers)]) + " |"
+    return swept("gna", "gpu_like")
 
 
 def over(rows: Rows, base: str, layout: str, memory: str, method: str, *tile: str) -> float:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from accelsim import explore
+from tests.published.study import swept
 
 STUDY = Path(__file__).parents[2] / "studies" / "lightning"
 README = (STUDY / "README.md").read_text()
@@ -18,18 +17,11 @@ HEADS, BATCH, WIDTH = 32, 4, 128
 TOKEN = HEADS * BATCH * 4 * WIDTH * 2
 """Bytes that a token moves: Q, K, V and O of all heads."""
 BANDWIDTH = {"fusemax": 400 * 2**30, "gpu_like": 2039e9 / SMS}
-Rows = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def swept(name: str) -> Rows:
-    document = explore.load(str(STUDY / f"{name}.yaml"))
-    axes = list(document.spec.axes)
-    return {tuple(row[a] for a in axes): row for row in explore.rows(document)}
 
 
 @pytest.fixture(scope="module")
 def crossover() -> dict[tuple[str, int], float]:
-    return {(d, n): row["seconds"] for (d, n), row in swept("crossover").items()}
+    return {(d, n): row["seconds"] for (d, n), row in swept("lightning", "crossover").items()}
 
 
 def published() -> dict[tuple[str, int], float]:
@@ -42,7 +34,7 @@ def in_readme(row: str) -> None:
 
 
 def test_cost_per_token_is_flat() -> None:
-    rows = swept("cost")
+    rows = swept("lightning", "cost")
     lengths = [4**n for n in range(5, 11)]
     for length in lengths:
         fusemax, gpu = (rows[m, length]["seconds"] / length * 1e9 for m in BANDWIDTH)

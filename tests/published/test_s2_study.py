@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from accelsim import explore
+from tests.published.study import Rows, line
 
 STUDY = Path(__file__).parents[2] / "studies" / "s2"
 README = (STUDY / "README.md").read_text()
 KEPT = ("8/16", "16/16", "16/1", "32/1", "64/1")
 BLOCKS = {"8/16": 7.2, "16/16": 13.0, "16/1": 15.8, "32/1": 31.1, "64/1": 60.3}
 OWN, L2 = "18.8796296 GB/s", "66.844 GB/s"
-Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
 def swept(name: str, **only: list[Any]) -> Rows:
@@ -28,10 +28,6 @@ def swept(name: str, **only: list[Any]) -> Rows:
     document = replace(document, spec=document.spec.model_copy(update={"axes": axes}))
     rows = explore.rows(document, everything=True)
     return {(r["memory"], r["block"], r["kept"]): r for r in rows}
-
-
-def line(title: str, numbers: list[float], digits: int = 2) -> str:
-    return " | ".join([f"| {title}", *(f"{n:.{digits}f}" for n in numbers)]) + " |"
 
 
 def bound(rows: Rows, memory: str, block: int, kept: str, measure: str) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from accelsim import explore, verbs
+from accelsim import verbs
 from accelsim.analysis import analyze
+from tests.published.study import Rows, swept
 
 STUDY = Path(__file__).parents[2] / "studies" / "sqa"
 README = (STUDY / "README.md").read_text()
@@ -20,23 +20,16 @@ HEADS = {
 LENGTHS = (32768, 131072, 196608)
 MACHINES = ("fusemax", "gpu_like")
 SMS, PEAK = 108, 1024 * 1.41e9  # SMs of the chip; multiply-accumulates a second on one
-Rows = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def swept(name: str) -> Rows:
-    document = explore.load(str(STUDY / f"{name}.yaml"))
-    axes = list(document.spec.axes)
-    return {tuple(row[a] for a in axes): row for row in explore.rows(document)}
 
 
 @pytest.fixture(scope="module")
 def attention() -> Rows:
-    return swept("attention")
+    return swept("sqa", "attention")
 
 
 @pytest.fixture(scope="module")
 def table3() -> Rows:
-    return swept("table3")
+    return swept("sqa", "table3")
 
 
 def published() -> dict[tuple[str, int], float]:
@@ -103,7 +96,7 @@ def test_attention_is_as_the_readme_says(attention: Rows) -> None:
 
 
 def test_a_layer_gains_less(attention: Rows) -> None:
-    layer = swept("end_to_end")
+    layer = swept("sqa", "end_to_end")
     for length in (4096, *LENGTHS):
         base = layer["MHA", length]["seconds"]
         gains = {v: base / layer[v, length]["seconds"] for v in ("sSQA", "xSQA")}
@@ -173,7 +166,7 @@ def test_shared_tiles_divide_keys_and_values(machine: str, length: int, groups: 
 
 
 def test_sharing_is_as_the_readme_says() -> None:
-    rows = swept("sharing")
+    rows = swept("sqa", "sharing")
     for machine in MACHINES:
         for length in (2048, 32768):
             shown = [rows[machine, "shared", "MHA", length]] + [
