@@ -8,9 +8,9 @@ from math import prod
 from accelsim.analysis.pieces import Numbers
 from accelsim.arch import Level, Machine
 from accelsim.cascade import Cascade
-from accelsim.cascade.nodes import Access, At
+from accelsim.cascade.nodes import At
 from accelsim.errors import AccelsimError
-from accelsim.mapping.computed import Reads, is_computed, reads
+from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.nest import Loop, Placement
 from accelsim.spec.records import PhaseSpec, StorageSpec
@@ -71,17 +71,9 @@ def placements(
                 message = f"{name} is read at an offset: a halo cannot be mapped"
                 complain(("storage", name), message)
             shared: set[int] = set()
-            read = _computed(nesting, name, extents, numbers, complain)
+            read = _computed(nesting, name, extents, numbers, given.keep, complain)
             if read is not None:
-                others = (i.variable for i in read[0].indices if isinstance(i, At))
-                plain = nesting.loops_of(tuple(cascade.rank_of(v) for v in others))
-                kept = [i for i in read[1].loops if nesting.loops[i].rank in given.keep]
-                shared = {i for i in kept if read[1].steady_along(i)}
-                iterated = tuple(sorted({*plain, *read[1].loops} - shared))
-                try:
-                    elements = read[1].elements(iterated)
-                except AccelsimError as error:
-                    complain(("storage", name), f"{name}: {error.faults[0].message}")
+                iterated, shared, elements = read
             iterated = _load_loops(nesting, name, given, iterated, shared, complain)
         elif given.keep:
             complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
@@ -137,9 +129,13 @@ def _computed(
     tensor: str,
     extents: dict[str, int],
     numbers: Numbers,
+    keep: list[str],
     complain: Callable[..., None],
-) -> tuple[Access, Reads] | None:
-    """The access at computed indices by which a tensor is read, and what it reads."""
+) -> tuple[tuple[int, ...], set[int], int] | None:
+    """Of a tensor read at computed indices: loops with tiles of their own, loops that share, size.
+
+    None for other tensors, and after a complaint. The size is the elements of a tile.
+    """
     found = dict.fromkeys(a for e in nesting.einsums for a in e.inputs if a.tensor == tensor)
     if not any(is_computed(access) for access in found):
         return None
@@ -147,7 +143,13 @@ def _computed(
     try:
         if len(found) > 1:
             raise AccelsimError("read in two ways, at least one of them at a computed index")
-        return access, reads(nesting, access, extents, numbers)
+        read = reads(nesting, access, extents, numbers)
+        others = (i.variable for i in access.indices if isinstance(i, At))
+        plain = nesting.loops_of(tuple(nesting.cascade.rank_of(v) for v in others))
+        kept = [i for i in read.loops if nesting.loops[i].rank in keep]
+        shared = {i for i in kept if read.steady_along(i)}
+        loops = tuple(sorted({*plain, *read.loops} - shared))
+        return loops, shared, read.elements(loops)
     except AccelsimError as error:
         complain(("storage", tensor), f"{tensor}: {error.faults[0].message}")
         return None
