@@ -34,6 +34,13 @@ EXAMPLES = {
     "time": "30 ns",
 }
 
+FORMATS: dict[str, int | Fraction] = {
+    **{"float64": 8, "float32": 4, "tf32": 4, "float16": 2, "bfloat16": 2},
+    **{"float8_e4m3fn": 1, "float8_e5m2": 1, "int64": 8, "int32": 4, "int16": 2, "int8": 1},
+    "int4": Fraction(1, 2),
+}
+"""Number formats and the bytes of one value in memory."""
+
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 
 _QUANTITY = re.compile(

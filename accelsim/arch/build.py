@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from accelsim.arch.machine import Level, Machine, Operation, Unit
+from accelsim.arch.machine import Cache, Instruction, Level, Machine, Operation, Unit
 from accelsim.errors import Fault, SpecError, nearest
 from accelsim.spec import Document
-from accelsim.spec.records import ArchSpec, LevelSpec, OperationSpec, UnitSpec
+from accelsim.spec.records import ArchSpec, InstructionSpec, LevelSpec, OperationSpec, UnitSpec
 
 # What analysis counts and a cascade can ask for.
 KNOWN_OPERATIONS = (
@@ -40,8 +40,21 @@ def build(document: Document[ArchSpec]) -> Machine:
     units = [_unit(document, name, unit, faults) for name, unit in spec.units.items()]
     if faults:
         raise SpecError(faults)
-    levels = tuple(_level(name, level, spec.clock) for name, level in spec.levels.items())
-    return Machine(spec.arch, spec.clock, spec.word, levels, tuple(units))
+    levels = {name: _level(name, level, spec.clock) for name, level in spec.levels.items()}
+    caches = [
+        Cache(levels.pop(name), level.partitions or 1)
+        for name, level in spec.levels.items()
+        if level.kind == "cache"
+    ]
+    return Machine(
+        spec.arch,
+        spec.clock,
+        spec.word,
+        tuple(levels.values()),
+        tuple(units),
+        spec.clusters,
+        next(iter(caches), None),
+    )
 
 
 def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
@@ -51,6 +64,12 @@ def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
         at = ("levels", name)
         if level.line <= 0:
             faults.append(source.fault((*at, "line"), f"{name}.line: expected more than 0 bytes"))
+        if level.kind == "cache" and depth != 1:
+            message = f"{name}: a cache stands right inside the outermost level"
+            faults.append(source.fault((*at, "kind"), message))
+        if level.partitions is not None and level.kind != "cache":
+            message = f"{name}.partitions: of a cache; this level is a store"
+            faults.append(source.fault((*at, "partitions"), message))
         if depth == 0:
             if level.bandwidth is None:
                 message = f"{name}: the outermost level needs a bandwidth"
@@ -113,7 +132,28 @@ def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[
         register_write_pj=spec.registers.energy.write,
         register_area_um2=spec.registers.area,
         systolic=spec.timing == "systolic",
+        instructions=tuple(
+            _instruction(document, spec, (*at, "instructions", known), known, one, faults)
+            for known, one in spec.instructions.items()
+        ),
     )
+
+
+def _instruction(
+    document: Document[ArchSpec],
+    unit: UnitSpec,
+    at: tuple[str, ...],
+    name: str,
+    spec: InstructionSpec,
+    faults: list[Fault],
+) -> Instruction:
+    for dimension in spec.shape:
+        if dimension not in unit.shape:
+            message = f"{name}: the unit has no dimension {dimension!r}"
+            help = nearest(dimension, unit.shape)
+            path = (*at, "shape", dimension)
+            faults.append(document.source.fault(path, message, help=help, key=True))
+    return Instruction(name, spec.opcode, tuple(spec.shape.items()), spec.threads)
 
 
 def _operation(

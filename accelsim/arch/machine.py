@@ -26,6 +26,34 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Cache:
+    """What all that moves from and to the outermost level goes through.
+
+    partitions: parts of it, each near to some of the clusters.
+    """
+
+    level: Level
+    partitions: int
+
+    @property
+    def name(self) -> str:
+        return self.level.name
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """By which a program asks for a unit's work; shape: how much of each dimension at most.
+
+    threads: how many issue it together.
+    """
+
+    name: str
+    opcode: str
+    shape: tuple[tuple[str, int], ...]
+    threads: int
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation on one processing element.
 
@@ -54,6 +82,7 @@ class Unit:
     register_write_pj: Fraction
     register_area_um2: Fraction
     systolic: bool = False
+    instructions: tuple[Instruction, ...] = ()
 
     @property
     def instances(self) -> int:
@@ -75,23 +104,42 @@ class Unit:
 
 @dataclass(frozen=True)
 class Machine:
-    """levels: outermost first. word_bytes: size of one value."""
+    """levels: where tiles can be, outermost first. word_bytes: size of one value.
+
+    clusters: how many there are of the units and the levels but the outermost. cache: between the
+    outermost level and all clusters.
+    """
 
     name: str
     clock_hz: Fraction
     word_bytes: Fraction
     levels: tuple[Level, ...]
     units: tuple[Unit, ...]
+    clusters: int = 1
+    cache: Cache | None = None
 
     @property
     def outermost(self) -> Level:
         return self.levels[0]
 
     @property
+    def every_level(self) -> tuple[Level, ...]:
+        """Outermost first, the cache among them."""
+        between = () if self.cache is None else (self.cache.level,)
+        return (self.levels[0], *between, *self.levels[1:])
+
+    @property
+    def shared(self) -> Level:
+        """The level that transfers of the clusters are requested of."""
+        return self.levels[0] if self.cache is None else self.cache.level
+
+    @property
     def area_um2(self) -> dict[str, Fraction]:
         """Area of the chip by part: the levels inside the outermost, and the units."""
         parts: tuple[Level | Unit, ...] = (*self.levels[1:], *self.units)
-        return {part.name: part.area_um2 for part in parts}
+        own = {part.name: part.area_um2 * self.clusters for part in parts}
+        shared = {} if self.cache is None else {self.cache.name: self.cache.level.area_um2}
+        return {**shared, **own}
 
     def level(self, name: str) -> Level | None:
         return next((level for level in self.levels if level.name == name), None)

@@ -3,7 +3,7 @@
 from accelsim.cascade.build import build, cascade_from_text, read_statements
 from accelsim.cascade.identity import fingerprint
 from accelsim.cascade.interpret import interpret
-from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor, with_parameters
+from accelsim.cascade.nodes import Access, Cascade, Einsum, Tensor, looked_up, with_parameters
 from accelsim.cascade.show import latex, show, show_einsum
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "fingerprint",
     "interpret",
     "latex",
+    "looked_up",
     "read_statements",
     "show",
     "show_einsum",

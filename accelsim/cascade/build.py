@@ -115,6 +115,7 @@ class _Builder(Declarations):
             ),
             tables=tuple(Table(name, tuple(r)) for name, r in self.spec.tables.items()),
             family=self.spec.family,
+            alike=tuple(self.spec.alike.items()),
         )
 
     # Einsums ------------------------------------------------------------------------------------

@@ -45,6 +45,14 @@ class Declarations:
                     message = f"{part} is the name of another rank or part"
                     self._at(("partitions", root, index), message)
                 seen.add(part)
+        innermost = {parts[-1] for parts in self.spec.partitions.values() if parts}
+        for rank, part in self.spec.alike.items():
+            if rank not in self.spec.ranks or rank in self.spec.partitions:
+                message = f"alike: {rank} is no declared rank that stays whole"
+                self._at(("alike", rank), message, nearest(rank, self.spec.ranks), key=True)
+            if part not in innermost:
+                message = f"alike: {part} is no innermost part of a rank"
+                self._at(("alike", rank), message, nearest(part, innermost))
         known = self._indexable()
         self.rank_of = {rank.lower(): rank for rank in known}
         for variable, rank in self.spec.variables.items():

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from accelsim.cascade.whole import Whole, split_coordinate, variables
+from accelsim.cascade.whole import Whole, split_coordinate, tables, variables
 from accelsim.errors import Position
 
 
@@ -167,7 +167,8 @@ class Cascade:
 
     ranks: root ranks, in declared order. partitions: root rank -> its parts, outermost first.
     variables: rank variable -> the rank over which it ranges, for every variable used.
-    iterative: ranks along which a tensor is defined by recurrence.
+    iterative: ranks along which a tensor is defined by recurrence. alike: rank -> the innermost
+    part that has the same coordinates.
     inputs: tensors that no Einsum writes. outputs: the declared results.
     """
 
@@ -184,6 +185,7 @@ class Cascade:
     parameters: tuple[Parameter, ...] = ()
     tables: tuple[Table, ...] = ()
     family: str = "other"
+    alike: tuple[tuple[str, str], ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -265,6 +267,11 @@ def calls(expression: Expression) -> Iterator[Call]:
         yield expression
         for argument in expression.arguments:
             yield from calls(argument)
+
+
+def looked_up(einsum: Einsum) -> tuple[str, ...]:
+    """Tables that an Einsum reads, in its predicate, indices and values."""
+    return tuple(dict.fromkeys(name for whole in wholes(einsum) for name in tables(whole)))
 
 
 def iteration_variables(einsum: Einsum) -> tuple[str, ...]:

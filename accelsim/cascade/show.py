@@ -45,6 +45,8 @@ def show(cascade: Cascade) -> str:
     if cascade.partitions:
         cut = ", ".join(f"{root}: [{', '.join(parts)}]" for root, parts in cascade.partitions)
         lines.append(f"partitions: {{{cut}}}")
+    if cascade.alike:
+        lines.append(f"alike: {{{', '.join(f'{rank}: {part}' for rank, part in cascade.alike)}}}")
     if cascade.family != "other":
         lines.append(f"family: {json.dumps(cascade.family)}")
     if cascade.parameters:

@@ -10,7 +10,7 @@ from accelsim import spec
 from accelsim.errors import AccelsimError
 from accelsim.explore.sweep import load, rows
 from accelsim.report.figures import Figure, figure, read_published
-from accelsim.spec.records import FiguresSpec
+from accelsim.spec.studies import FiguresSpec
 
 
 def check_figures(path: str) -> None:

@@ -16,7 +16,7 @@ from accelsim import spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.files import write_output
 from accelsim.results import Result
-from accelsim.spec.records import CaseSpec, SweepSpec
+from accelsim.spec.studies import CaseSpec, SweepSpec
 
 Row = dict[str, Any]
 MOST_CHECKED = 100_000

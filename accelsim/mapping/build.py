@@ -17,14 +17,14 @@ from typing import Any
 
 from accelsim.analysis.counts import point_operations
 from accelsim.analysis.pieces import Numbers
-from accelsim.arch import Machine
+from accelsim.arch import Instruction, Machine, Unit
 from accelsim.cascade import Cascade, Einsum, with_parameters
 from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
 from accelsim.mapping.depend import Nesting, dependences
 from accelsim.mapping.mask import masks
-from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
+from accelsim.mapping.nest import Binding, Launch, Loop, Mapping, Nest, slot_count
 from accelsim.mapping.partition import Partition, dimension_size, partition
 from accelsim.spec import Document
 from accelsim.spec.records import MappingSpec, PhaseSpec
@@ -122,7 +122,7 @@ def _overbooked(machine: Machine, nest: Nest) -> list[str]:
     notes = []
     for level in machine.levels[1:]:
         held = [p for p in nest.placements if p.level is level]
-        sizes = [p.elements * machine.word_bytes * slot_count(p, nest.loops) for p in held]
+        sizes = [p.tile_bytes * slot_count(p, nest.loops) for p in held]
         names = [p.tensor for p in held if p.overbook]
         need = sum(sizes, Fraction(0))
         if names and level.capacity_bytes is not None and need > level.capacity_bytes:
@@ -204,6 +204,7 @@ class _Builder:
         name: str,
         spec: PhaseSpec,
     ) -> None:
+        self.document = document
         self.source = document.source
         self.cascade = cascade
         self.machine = machine
@@ -236,13 +237,35 @@ class _Builder:
             self.home,
             self.name,
             self.spec,
+            self.document.spec,
             self._fault_at,
         )
         self._stop()
         serial, beside = self._serial(loops)
         self._stop()
         sizes = tuple(self.extents.items())
-        return Nest(self.name, loops, bindings, placements, edges, serial, beside, sizes)
+        return Nest(
+            self.name,
+            loops,
+            bindings,
+            placements,
+            edges,
+            serial,
+            beside,
+            sizes,
+            launch=self._launch(loops),
+        )
+
+    def _launch(self, loops: tuple[Loop, ...]) -> Launch | None:
+        spec = self.spec.launch
+        if spec is None:
+            return None
+        ranks = [loop.rank for loop in loops]
+        if spec.grid != ranks[: len(spec.grid)] or len(spec.grid) == len(ranks):
+            message = f"grid: expected the outermost loops, some of {', '.join(ranks[:-1])}"
+            path = (*self.at, "launch", "grid")
+            raise MappingError(self.source.fault(path, f"{message}, in this order"))
+        return Launch(len(spec.grid), spec.threads, spec.resident)
 
     def _stages(self, loops: tuple[Loop, ...]) -> dict[str, int]:
         """Epochs by which each Einsum is behind the first stage."""
@@ -367,8 +390,20 @@ class _Builder:
             tile=tuple((part, self.extents[part]) for part in tile),
             reduced=nesting.reduced_parts(einsum),
             spatial=tuple(spec.spatial.items()),
+            copies=spec.copies,
+            instruction=self._instruction(einsum, spec.instruction, unit),
             place=self.source.fault((*self.at, *at), "", key=True),
         )
+
+    def _instruction(self, einsum: Einsum, name: str | None, unit: Unit) -> Instruction | None:
+        if name is None:
+            return next(iter(unit.instructions), None)
+        known = {one.name: one for one in unit.instructions}
+        if name not in known:
+            path = (*self.at, "einsums", einsum.name, "instruction")
+            message = f"{unit.name} has no instruction {name!r}"
+            self.faults.append(self.source.fault(path, message, help=nearest(name, known)))
+        return known.get(name)
 
     def _serial(self, loops: tuple[Loop, ...]) -> tuple[int | None, tuple[str, ...]]:
         spec = self.spec.serial
@@ -395,7 +430,7 @@ def _over_capacity(
     """Rule 4. The fault names the tensor that takes most of the level that overflows."""
     for level in machine.levels[1:]:
         held = [
-            (Fraction(p.elements) * machine.word_bytes * slot_count(p, nest.loops), p.tensor)
+            (p.tile_bytes * slot_count(p, nest.loops), p.tensor)
             for p in nest.placements
             if p.level is level and not p.overbook
         ]

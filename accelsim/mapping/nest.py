@@ -34,7 +34,7 @@ class Binding:
     iterated: loops whose rank its iteration space has. first, last: the other loops, at whose
     first (last) coordinate alone it runs. tile: (part, size) of the iteration space inside the
     loops. reduced: parts of it that it reduces. spatial: dimension of the unit -> part. drain:
-    cycles until its result left the unit.
+    cycles until its result left the unit. copies: elements that do the same work.
     """
 
     einsum: cascade.Einsum
@@ -47,20 +47,36 @@ class Binding:
     tile: tuple[tuple[str, int], ...]
     reduced: tuple[str, ...]
     spatial: tuple[tuple[str, str], ...]
+    copies: int = 1
+    instruction: arch.Instruction | None = None
     place: Fault | None = field(default=None, compare=False)
     """Where the mapping file binds it: a fault there, still without its message."""
 
 
+@dataclass(frozen=True, eq=False)
+class End:
+    """What of its tiles a tensor has at the end of a rank.
+
+    loops: those that choose the tile. kept: of `size` coordinates those that there are, row-major
+    over the coordinates of these loops.
+    """
+
+    loops: tuple[int, ...]
+    size: int
+    kept: Int
+
+
 @dataclass(frozen=True)
 class Placement:
-    """Where one tensor lives during a nest.
+    """Where one tensor, or one table, lives during a nest.
 
     role: "load" comes from the outermost level, "state" is carried around an iterative rank,
     "made" is produced and read in the nest. level: an inner level or None for registers.
     iterated: loops in whose every iteration there is another tile; slots tiles for each coordinate
     of those that are not outermost (`span`). stored: also written to the outermost level.
-    elements: values of one tile. ahead: in epochs. fetch, spilled, off_chip, overbook: as in the
-    mapping file.
+    elements: values of one tile, of `word_bytes` each; ends: what is not there of those at the end
+    of a rank, where edges are masked. ahead: in epochs. fetch, spilled, off_chip, overbook: as in
+    the mapping file.
     """
 
     tensor: str
@@ -70,11 +86,26 @@ class Placement:
     iterated: tuple[int, ...]
     stored: bool
     elements: int
+    word_bytes: Fraction
+    ends: tuple[End, ...] = ()
     ahead: int = 0
     fetch: tuple[str, ...] = ()
     spilled: Fraction = Fraction(0)
     off_chip: bool = False
     overbook: bool = False
+
+    @property
+    def tile_bytes(self) -> Fraction:
+        return self.elements * self.word_bytes
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The first `grid` loops choose an instance; it has `threads`; `resident` run on a cluster."""
+
+    grid: int
+    threads: int
+    resident: int
 
 
 @dataclass(frozen=True)
@@ -179,6 +210,11 @@ class Nest:
     beside: tuple[str, ...]
     extents: tuple[tuple[str, int], ...]
     masks: tuple[Mask, ...] = ()
+    launch: Launch | None = None
+
+    def readers(self, name: str) -> list[str]:
+        """Einsums that read a tensor, or look a table up, in the order in which they are bound."""
+        return [b.einsum.name for b in self.bindings if reads(b.einsum, name)]
 
     def mask_shares(self) -> list[dict[str, Any]]:
         """What predicates leave of the tiles, for a result."""
@@ -200,6 +236,11 @@ class Mapping:
     cascade: cascade.Cascade
     nests: tuple[Nest, ...]
     notes: tuple[str, ...]
+
+
+def reads(einsum: cascade.Einsum, name: str) -> bool:
+    """Whether an Einsum reads a tensor, or looks a table up."""
+    return any(a.tensor == name for a in einsum.inputs) or name in cascade.looked_up(einsum)
 
 
 def span(iterated: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

@@ -187,6 +187,7 @@ class _Cutter:
         self.names = tuple(sizes)
         self.named = named
         self.faults = faults
+        self.masked = document.spec.edges == "masked"
 
     def cut(self, shape: int, extents: dict[str, int], notes: list[str]) -> Fit | None:
         outermost, innermost = self.names[0], self.names[-1]
@@ -199,9 +200,9 @@ class _Cutter:
         size = self._number(innermost)
         if size is None:
             return None
-        size = min(size, shape)
+        size = size if self.masked else min(size, shape)
         tiles = -(-shape // size)
-        if tiles * size != shape:
+        if tiles * size != shape and not self.masked:
             notes.append(f"{self.rank} padded from {shape} to {tiles * size}: tiles of {size}")
         extents[innermost] = size
         fit = None

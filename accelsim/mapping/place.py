@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import prod
 
 from accelsim.analysis.pieces import Numbers
 from accelsim.arch import Level, Machine
-from accelsim.cascade import Cascade
-from accelsim.cascade.nodes import At
+from accelsim.cascade import Cascade, looked_up
+from accelsim.cascade.nodes import At, wholes
+from accelsim.cascade.whole import Lookup, variables, walk
 from accelsim.errors import AccelsimError
 from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
-from accelsim.mapping.nest import Loop, Placement
-from accelsim.spec.records import PhaseSpec, StorageSpec
+from accelsim.mapping.ends import ends
+from accelsim.mapping.nest import End, Loop, Placement
+from accelsim.spec.records import MappingSpec, PhaseSpec, StorageSpec
+from accelsim.units import FORMATS
 
 REGISTERS = "registers"
 
@@ -27,19 +31,23 @@ def placements(
     home: dict[str, str],
     phase: str,
     spec: PhaseSpec,
+    whole: MappingSpec,
     complain: Callable[..., None],
 ) -> tuple[Placement, ...]:
     """A placement for each tensor that the phase reads or makes, in order of first use.
 
-    extents: of parts. numbers: shapes of ranks, parameters and tables. home: Einsum -> its phase.
+    Then one for each table that it gives a place. extents: of parts. numbers: shapes of ranks,
+    parameters and tables. home: Einsum -> its phase. whole: the mapping that the phase is of.
     """
     made = {einsum.name for einsum in nesting.einsums}
     names: dict[str, None] = {}
     for einsum in nesting.einsums:
         for access in (*einsum.inputs, einsum.output):
             names.setdefault(access.tensor)
+    found = {name for einsum in nesting.einsums for name in looked_up(einsum)}
+    tables = [name for name in spec.storage if name in found]
     for name in spec.storage:
-        if name not in names:
+        if name not in names and name not in tables:
             complain(("storage", name), f"this phase has no tensor {name}", known=list(names))
     read_later = {
         access.tensor
@@ -85,7 +93,7 @@ def placements(
                 if getattr(index, "offset", 0)
             }
             iterated = tuple(i for i in iterated if i not in nesting.loops_of(tuple(moving)))
-        if given.off_chip and (role != "made" or given.spilled):
+        if given.off_chip and (role == "load" or given.spilled):
             message = f"{name}.off_chip: for what is made in this phase, all of it"
             complain(("storage", name, "off_chip"), message)
         own_loops = [loop.rank if i in iterated else "" for i, loop in enumerate(nesting.loops)]
@@ -93,6 +101,15 @@ def placements(
         if slots is None:
             complain(("storage", name, "slots"), f"{name}.slots: expected loops of {name}")
             continue
+        cut: tuple[End, ...] = ()
+        if whole.edges == "masked":
+            access = next(
+                a for e in nesting.einsums for a in (*e.inputs, e.output) if a.tensor == name
+            )
+            try:
+                cut = ends(nesting, access, extents, numbers)
+            except AccelsimError as error:
+                complain(("storage", name), f"{name}: {error.faults[0].message}")
         ahead = steps(given.ahead, [loop.rank for loop in nesting.loops], nesting.loops)
         if ahead is None or (ahead and role != "load"):
             complain(("storage", name, "ahead"), f"{name}.ahead: tiles or loops, of what is loaded")
@@ -109,6 +126,8 @@ def placements(
                 iterated=iterated,
                 stored=stored,
                 elements=elements,
+                word_bytes=_word(machine, whole, name),
+                ends=cut,
                 ahead=ahead or 0,
                 fetch=tuple(given.fetch),
                 spilled=given.spilled,
@@ -116,7 +135,58 @@ def placements(
                 overbook=given.overbook,
             )
         )
+    for name in tables:
+        placed = _table(machine, nesting, name, spec.storage[name], whole, complain)
+        out += [] if placed is None else [placed]
     return tuple(out)
+
+
+def _word(machine: Machine, spec: MappingSpec, name: str) -> Fraction:
+    """Bytes of one value."""
+    return Fraction(FORMATS[spec.formats[name]]) if name in spec.formats else machine.word_bytes
+
+
+def _table(
+    machine: Machine,
+    nesting: Nesting,
+    name: str,
+    given: StorageSpec,
+    spec: MappingSpec,
+    complain: Callable[..., None],
+) -> Placement | None:
+    """A table is loaded as a tensor is: an entry, wherever the loops ask for another."""
+    cascade, at = nesting.cascade, ("storage", name)
+    if given.off_chip or given.spilled or given.fetch:
+        complain(at, f"{name} is a table: it is loaded, in one way")
+        return None
+    if name not in spec.formats:
+        complain(at, f"{name} is a table: say its format in `formats`", help=("such as int32",))
+        return None
+    lookups = {
+        look
+        for einsum in nesting.einsums
+        for whole in wholes(einsum)
+        for look in walk(whole)
+        if isinstance(look, Lookup) and look.table == name
+    }
+    ranks = {cascade.rank_of(v) for look in lookups for i in look.indices for v in variables(i)}
+    own = nesting.loops_of(tuple(ranks))
+    looped = {loop.rank for loop in nesting.loops}
+    if any(part not in looped for rank in ranks for part in nesting.parts[rank]):
+        complain(at, f"{name}: a tile looks several of its entries up; loop over its ranks")
+        return None
+    level = _level(machine, name, given, complain)
+    slots = steps(given.slots, [r.rank for r in nesting.loops], nesting.loops)
+    return Placement(
+        tensor=name,
+        role="load",
+        level=level,
+        slots=slots or 1,
+        iterated=_load_loops(nesting, name, given, own, set(), complain),
+        stored=False,
+        elements=1,
+        word_bytes=_word(machine, spec, name),
+    )
 
 
 def _offset(nesting: Nesting, tensor: str) -> bool:

@@ -24,8 +24,8 @@ def _access(level: Level, action: str, tensor: str, size: Fraction) -> Action:
 
 def of_load(machine: Machine, placement: Placement) -> tuple[Action, ...]:
     """A tile from the outermost level to the level where it is placed."""
-    size = placement.elements * machine.word_bytes
-    out = [_access(machine.outermost, "read", placement.tensor, size)]
+    size = placement.tile_bytes
+    out = [_access(machine.shared, "read", placement.tensor, size)]
     if placement.level is not None:
         out.append(_access(placement.level, "write", placement.tensor, size))
     return tuple(out)
@@ -33,8 +33,8 @@ def of_load(machine: Machine, placement: Placement) -> tuple[Action, ...]:
 
 def of_store(machine: Machine, placement: Placement) -> tuple[Action, ...]:
     """A tile to the outermost level, from a level or right from the registers."""
-    size = placement.elements * machine.word_bytes
-    out = [_access(machine.outermost, "write", placement.tensor, size)]
+    size = placement.tile_bytes
+    out = [_access(machine.shared, "write", placement.tensor, size)]
     if placement.level is not None:
         out.insert(0, _access(placement.level, "read", placement.tensor, size))
     return tuple(out)
@@ -59,7 +59,7 @@ def of_masking(
 def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, ...]:
     """Operations of one tile, and what crosses to and from the levels for it."""
     machine, einsum = mapping.machine, binding.einsum
-    points = prod(size for _, size in binding.tile)
+    points = prod(size for _, size in binding.tile) * binding.copies
     totals: dict[str, int] = {}
     for name, count in point_operations(einsum).items():
         operation = binding.unit.operation(name)
@@ -73,11 +73,11 @@ def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, .
     for tensor in dict.fromkeys(access.tensor for access in einsum.inputs):
         placement = nest.placement(tensor)
         if placement.level is not None and crosses(nest, placement, einsum.name):
-            size = placement.elements * machine.word_bytes
+            size = placement.tile_bytes
             out.append(_access(placement.level, "read", tensor, size))
     made = nest.placement(einsum.name)
     if made.level is not None:
-        size = made.elements * machine.word_bytes
+        size = made.tile_bytes
         out.append(_access(made.level, "write", einsum.name, size))
         tiles = prod(nest.loops[i].trips for i in partial_sums(nest, binding))
         if made.role == "made" and tiles > 1:
@@ -97,9 +97,9 @@ def partial_sums(nest: Nest, binding: Binding) -> tuple[int, ...]:
 def spilled(machine: Machine, placement: Placement, action: str) -> Action:
     """The share of one crossing of a tile that has no room in its level."""
     share = 1 if placement.off_chip else placement.spilled
-    size = placement.elements * machine.word_bytes * share
-    line = machine.outermost.line_bytes
-    return Action(machine.outermost.name, action, placement.tensor, size / line, size)
+    size = placement.tile_bytes * share
+    line = machine.shared.line_bytes
+    return Action(machine.shared.name, action, placement.tensor, size / line, size)
 
 
 def crosses(nest: Nest, placement: Placement, reader: str) -> bool:
@@ -112,11 +112,7 @@ def crosses(nest: Nest, placement: Placement, reader: str) -> bool:
             return True
         readers = {d.consumer for d in reads if d.kind == "carried"}
     else:
-        readers = {
-            b.einsum.name
-            for b in nest.bindings
-            if any(access.tensor == placement.tensor for access in b.einsum.inputs)
-        }
+        readers = set(nest.readers(placement.tensor))
     stage = nest.binding(reader).stage
     fetching = [b for b in nest.bindings if b.einsum.name in readers and b.stage == stage]
     if not fetching:

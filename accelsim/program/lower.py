@@ -18,6 +18,7 @@ from accelsim.program import actions
 from accelsim.program.check import check
 from accelsim.program.draft import DraftEdge, DraftTask
 from accelsim.program.masked import PARTIAL, Marks
+from accelsim.program.off_chip import off_chip
 from accelsim.program.order import check_order, settle_lags
 from accelsim.program.program import (
     ROOT,
@@ -32,6 +33,7 @@ from accelsim.program.program import (
 )
 from accelsim.program.systolic import systolic_cycles
 from accelsim.program.ticks import to_ticks
+from accelsim.program.visits import visits
 
 # Values of a recurrence that a unit holds beside the one in its level: being read and being made.
 FORWARDED_SLOTS = 2
@@ -118,7 +120,7 @@ class _Lowering:
     ) -> tuple[tuple[Loop, ...], list[DraftTask], list[DraftEdge], tuple[Reservation, ...]]:
         einsums = [self._einsum_task(binding) for binding in self.nest.bindings]
         loads = [p for p in self.nest.placements if p.role == "load"]
-        loads.sort(key=lambda p: min(self.position[r] for r in self._readers(p.tensor)))
+        loads.sort(key=lambda p: min(self.position[r] for r in self.nest.readers(p.tensor)))
         first = [self._load(p, ahead=False) for p in loads]
         ahead = [p for p in loads if span(p.iterated)[0] != ROOT]
         following = [self._load(p, ahead=True) for p in ahead if p.slots > 1]
@@ -128,12 +130,13 @@ class _Lowering:
             (self._ends([p.tensor]), 0, self._store(p)) for p in self.nest.placements if p.stored
         ]
         ending += [
-            (self._ends(self._readers(p.tensor)), 1, self._load(p, ahead=True))
+            (self._ends(self.nest.readers(p.tensor)), 1, self._load(p, ahead=True))
             for p in ahead
             if p.slots == 1
         ]
         ending.sort(key=lambda item: item[:2])
-        refills, spills = self._spilled()
+        refills, spills, moving = off_chip(self.machine, self.nest, self.server[self.channel])
+        self.edges += moving
         tasks = [*first, *refills, *einsums, *following, *spills, *(task for _, _, task in ending)]
         for dependence in self.nest.dependences:
             self._dependence_edges(dependence)
@@ -154,12 +157,27 @@ class _Lowering:
             dataclasses.replace(t, guard=self.marks.turned(t.guard, t.iterated)) for t in tasks
         ]
         loops = self.marks.loops(self.loops)
+        tasks = [self._without_outside(task, loops) for task in tasks]
         needed = [
             edge
             for edge in dict.fromkeys(self.edges)
             if edge.latency or server_of[edge.producer] != server_of[edge.consumer]
         ]
         return loops, tasks, needed, tuple(self.reservations)
+
+    def _without_outside(self, task: DraftTask, loops: tuple[Loop, ...]) -> DraftTask:
+        """A transfer that knows what of its tiles lies beyond the ends of ranks."""
+        if task.kind == "einsum" or not self.nest.placement(task.tensor).ends:
+            return task
+        ends = self.nest.placement(task.tensor).ends
+        whole = visits(loops, task.guard) * prod(end.size for end in ends)
+        share = 1 - Fraction(visits(loops, task.guard, ends), whole) if whole else Fraction(0)
+        runs = visits(loops, task.guard)
+        moved = tuple(
+            dataclasses.replace(action, outside_bytes=action.size_bytes * runs * share)
+            for action in task.actions
+        )
+        return dataclasses.replace(task, actions=moved)
 
     def _ends(self, einsums: list[str]) -> tuple[int, int]:
         """When the last of these Einsums ends on a tile: its stage, and its place in the order."""
@@ -241,7 +259,7 @@ class _Lowering:
             )
         level = self.machine.outermost
         assert level.bandwidth is not None  # arch.build asks for it
-        size = placement.elements * self.machine.word_bytes
+        size = placement.tile_bytes
         return DraftTask(
             name=self._load_name(placement.tensor, ahead=ahead),
             kind="load",
@@ -262,67 +280,11 @@ class _Lowering:
             kind="store",
             tensor=placement.tensor,
             server=self.server[self.channel],
-            cycles=placement.elements * self.machine.word_bytes / level.bandwidth,
+            cycles=placement.tile_bytes / level.bandwidth,
             guard=self._final(binding),
             lag=binding.stage,
             actions=actions.of_store(self.machine, placement),
             iterated=placement.iterated,
-        )
-
-    def _spilled(self) -> tuple[list[DraftTask], list[DraftTask]]:
-        """Transfers of what has no room in its level: before each fetch, after each write."""
-        refills, spills = [], []
-        for placement in self.nest.placements:
-            if not placement.spilled and not placement.off_chip:
-                continue
-            tensor = placement.tensor
-            fetching = self._readers(tensor)
-            if placement.off_chip:
-                fetching = sorted(fetching, key=lambda r: self.nest.binding(r).stage)[:1]
-            else:
-                fetching = [r for r in fetching if actions.crosses(self.nest, placement, r)]
-            for reader in fetching:
-                binding = self.nest.binding(reader)
-                guard = Guard(first=binding.first, last=binding.last)
-                if placement.role == "load":
-                    kept = tuple(i for i in binding.iterated if i not in placement.iterated)
-                    if not kept:
-                        continue  # fetched anew every time
-                    guard = dataclasses.replace(guard, not_first=kept)
-                name = f"refill {tensor} for {reader}"
-                refills.append(
-                    self._transfer(name, placement, "read", guard, binding, binding.stage)
-                )
-                loop, matched = span(binding.iterated)
-                self.edges.append(DraftEdge(name, reader, loop, 0, matched, cause="bandwidth"))
-            if placement.role == "made":
-                binding = self.nest.binding(tensor)
-                guard = Guard(first=binding.first, last=binding.last)
-                name = f"spill {tensor}"
-                # One tile behind: the channel does not wait for what is made last in an epoch.
-                spills.append(
-                    self._transfer(name, placement, "write", guard, binding, binding.stage + 1)
-                )
-                loop, matched = span(binding.iterated)
-                self.edges.append(DraftEdge(tensor, name, loop, 0, matched))
-        return refills, spills
-
-    def _transfer(
-        self, name: str, placement: Placement, action: str, guard: Guard, binding: Binding, lag: int
-    ) -> DraftTask:
-        level = self.machine.outermost
-        moved = actions.spilled(self.machine, placement, action)
-        assert level.bandwidth is not None  # arch.build asks for it
-        return DraftTask(
-            name=name,
-            kind="load" if action == "read" else "store",
-            tensor=placement.tensor,
-            server=self.server[self.channel],
-            cycles=moved.size_bytes / level.bandwidth,
-            guard=guard,
-            lag=lag,
-            actions=(moved,),
-            iterated=binding.iterated,
         )
 
     def _final(self, binding: Binding) -> Guard:
@@ -334,13 +296,6 @@ class _Lowering:
     @staticmethod
     def _load_name(tensor: str, *, ahead: bool) -> str:
         return f"load {tensor} ahead" if ahead else f"load {tensor}"
-
-    def _readers(self, tensor: str) -> list[str]:
-        return [
-            b.einsum.name
-            for b in self.nest.bindings
-            if any(access.tensor == tensor for access in b.einsum.inputs)
-        ]
 
     # Edges ------------------------------------------------------------------------------------
 
@@ -376,7 +331,7 @@ class _Lowering:
         latency = self.machine.outermost.latency
         first = self._load_name(placement.tensor, ahead=False)
         ahead = self._load_name(placement.tensor, ahead=True)
-        for reader in self._readers(placement.tensor):
+        for reader in self.nest.readers(placement.tensor):
             self.edges.append(
                 DraftEdge(first, reader, loop, 0, matched, latency=latency, cause="bandwidth")
             )
@@ -440,7 +395,7 @@ class _Lowering:
         takes: tuple[int, ...] = ()
         gives: tuple[tuple[int, Guard], ...] = ()
         turned = self.marks.turned
-        readers = self._readers(placement.tensor)
+        readers = self.nest.readers(placement.tensor)
         inside = tuple(
             i
             for i in range(len(self.loops))
@@ -461,7 +416,7 @@ class _Lowering:
                 placement.level.name,
                 placement.tensor,
                 slot_count(placement, self.nest.loops),
-                int(placement.elements * self.machine.word_bytes),
+                int(placement.tile_bytes),
                 takes,
                 gives,
             )
@@ -472,7 +427,7 @@ def _steps(binding: Binding) -> tuple[int, Fraction]:
     """Points of a tile that one element does in turn, and the share of elements used."""
     extents = dict(binding.unit.shape)
     spatial = {rank: dimension for dimension, rank in binding.spatial}
-    steps = 1
+    steps = binding.copies
     active = Fraction(1, prod(e for d, e in extents.items() if d not in dict(binding.spatial)))
     for rank, size in binding.tile:
         if rank in spatial:

@@ -37,15 +37,31 @@ class Marks:
                 if not gone or max(own & set(mask.loops), default=-1) < min(gone):
                     continue
                 kept = tuple(loop for loop in mask.loops if loop not in gone)
-                mark = self.visits.setdefault((kind, number, kept), 1 + len(self.visits))
-                if mark >= MOST_MARKS:
-                    loops = ", ".join(map(str, mask.loops))
-                    message = f"the mask over loops {loops} needs more than {MOST_MARKS} marks"
-                    raise MappingError(message)
+                mark = self._mark(kind, number, kept, mask)
                 rest = tuple(loop for loop in getattr(guard, kind) if loop not in gone)
                 marked = tuple(sorted({*guard.marked, mark}))
                 guard = dataclasses.replace(guard, **{kind: rest}, marked=marked)
+            for kind in ("first", "last"):
+                guard = self._not_at(guard, kind, number, mask, own)
         return guard
+
+    def _not_at(self, guard: Guard, kind: str, number: int, mask: Mask, own: set[int]) -> Guard:
+        """The same for `not_first` and `not_last`, of loops that the mask ties to own ones inside."""
+        gone = set(getattr(guard, f"not_{kind}"))
+        kept = tuple(loop for loop in mask.loops if loop not in gone)
+        inner = max(own & set(kept), default=-1)
+        if not gone or not gone <= set(mask.loops) or inner < min(gone):
+            return guard
+        mark = self._mark(kind, number, kept, mask)
+        unmarked = tuple(sorted({*guard.unmarked, mark}))
+        return dataclasses.replace(guard, **{f"not_{kind}": ()}, unmarked=unmarked)
+
+    def _mark(self, kind: str, number: int, kept: tuple[int, ...], mask: Mask) -> int:
+        mark = self.visits.setdefault((kind, number, kept), 1 + len(self.visits))
+        if mark >= MOST_MARKS:
+            loops = ", ".join(map(str, mask.loops))
+            raise MappingError(f"the mask over loops {loops} needs more than {MOST_MARKS} marks")
+        return mark
 
     def loops(self, loops: tuple[Loop, ...]) -> tuple[Loop, ...]:
         """The loops with the rows that the masks leave."""

@@ -111,6 +111,8 @@ class Action:
 
     part: level or unit. action: "read", "write" or an operation. tensor: what moves, or the
     tensor that the Einsum writes. count: how many. size_bytes: bytes moved (0 for operations).
+    outside_bytes: of all instances of the phase together, those beyond the end of a rank, which
+    are not moved.
     """
 
     part: str
@@ -118,6 +120,7 @@ class Action:
     tensor: str
     count: Fraction
     size_bytes: Fraction = Fraction(0)
+    outside_bytes: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.errors import AccelsimError, Fault, nearest
-from accelsim.spec.records import FiguresSpec, PlotSpec
+from accelsim.spec.studies import FiguresSpec, PlotSpec
 
 Row = dict[str, Any]
 

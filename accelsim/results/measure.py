@@ -115,13 +115,13 @@ def _times(action: Action, executed: int) -> Action:
 def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, Fraction]:
     """pJ by part, register files aside."""
     cost: dict[tuple[str, str], Fraction] = {}
-    for level in machine.levels:
+    for level in machine.every_level:
         cost[level.name, "read"] = level.read_pj
         cost[level.name, "write"] = level.write_pj
     for unit in machine.units:
         for operation in unit.operations:
             cost[unit.name, operation.name] = operation.energy_pj
-    out = {level.name: Fraction(0) for level in machine.levels}
+    out = {level.name: Fraction(0) for level in machine.every_level}
     out |= {unit.name: Fraction(0) for unit in machine.units}
     for action, count in counted:
         out[action.part] += count * cost[action.part, action.action]
@@ -130,7 +130,7 @@ def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[st
 
 def _without_energies(machine: Machine) -> list[str]:
     """What the reader must know of a machine whose file gives no energy."""
-    of_levels = [pj for level in machine.levels for pj in (level.read_pj, level.write_pj)]
+    of_levels = [pj for level in machine.every_level for pj in (level.read_pj, level.write_pj)]
     of_units = [op.energy_pj for unit in machine.units for op in unit.operations]
     of_units += [u.register_read_pj + u.register_write_pj for u in machine.units]
     if any(of_levels) or any(of_units):

@@ -12,7 +12,8 @@ import pydantic
 
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
-from accelsim.spec.records import RECORDS, Record
+from accelsim.spec.records import ArchSpec, CascadeSpec, MappingSpec, Record, WorkloadSpec
+from accelsim.spec.studies import FiguresSpec, SweepSpec
 
 FOLDERS = {
     "cascade": "einsum_cascades",
@@ -21,6 +22,14 @@ FOLDERS = {
     "workload": "workloads",
     "sweep": "studies",
     "figures": "studies",
+}
+RECORDS: dict[str, type[Record]] = {
+    "cascade": CascadeSpec,
+    "arch": ArchSpec,
+    "workload": WorkloadSpec,
+    "mapping": MappingSpec,
+    "sweep": SweepSpec,
+    "figures": FiguresSpec,
 }
 Override = tuple[KeyPath, Any]
 

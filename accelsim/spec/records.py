@@ -110,6 +110,12 @@ def _part(value: object) -> Fraction:
     return part
 
 
+def _format(value: object) -> str:
+    if not isinstance(value, str) or value not in units.FORMATS:
+        raise ValueError(f"expected one of {', '.join(units.FORMATS)}, got {shown(value)}")
+    return value
+
+
 Capacity = Annotated[Fraction, _quantity("capacity")]
 Frequency = Annotated[Fraction, _quantity("frequency")]
 Bandwidth = Annotated[Fraction, _quantity("bandwidth")]
@@ -129,6 +135,7 @@ Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
 Size = Annotated[int | str, BeforeValidator(_size)]
 Cycles = Annotated[int, BeforeValidator(_cycles)]
 Part = Annotated[Fraction, BeforeValidator(_part)]
+Format = Annotated[str, BeforeValidator(_format)]
 
 
 class Record(BaseModel):
@@ -148,6 +155,7 @@ class CascadeSpec(Record):
     """A cascade file.
 
     define: NAME(ARGUMENTS) -> expression. tables: whole numbers that indices and predicates read.
+    alike: rank -> an innermost part with the same coordinates: {I: T0} for the keys of a block.
     """
 
     cascade: Name
@@ -159,6 +167,7 @@ class CascadeSpec(Record):
     tables: dict[Name, list[Rank]] = Field(default_factory=dict)
     define: dict[Text, Text] = Field(default_factory=dict)
     partitions: dict[Rank, list[Rank]] = Field(default_factory=dict)
+    alike: dict[Rank, Rank] = Field(default_factory=dict)
     variables: dict[Name, Rank] = Field(default_factory=dict)
     tensors: dict[Name, list[Rank]]
     initial: dict[Name, Number] = Field(default_factory=dict)
@@ -174,9 +183,15 @@ class AccessEnergy(Record):
 
 
 class LevelSpec(Record):
-    """A storage place. The first of `levels` is the outermost; it has a bandwidth."""
+    """A storage place. The first of `levels` is the outermost; it has a bandwidth.
+
+    kind: `store`, where mappings place tiles, or `cache`, through which all that moves from and to
+    the outermost level goes; it keeps what was used last. partitions: of a cache.
+    """
 
     source: Text
+    kind: Literal["store", "cache"] = "store"
+    partitions: Annotated[int, BeforeValidator(_shape)] | None = None
     bandwidth: Bandwidth | None = None
     latency: Time = Fraction(0)
     capacity: Capacity | None = None
@@ -213,28 +228,47 @@ class RegistersSpec(Record):
     area: Area = Fraction(0)
 
 
+class InstructionSpec(Record):
+    """An instruction of a unit: how much of each dimension of the unit's work one does at most.
+
+    opcode: its name in the machine code. threads: how many issue it together.
+    """
+
+    source: Text
+    opcode: Text
+    shape: dict[Name, Shape]
+    threads: Shape
+
+
 class UnitSpec(Record):
     """Something that performs operations: an array of like processing elements.
 
     timing: `ideal`, one step per cycle, or `systolic`: operands move from element to element, and
-    every tile of a matrix product fills and empties the array (two dimensions).
+    every tile of a matrix product fills and empties the array (two dimensions). instructions: by
+    which programs ask for its work; the first is meant where a mapping does not say.
     """
 
     source: Text
     shape: dict[Name, Shape]
+    instructions: dict[Name, InstructionSpec] = Field(default_factory=dict)
     timing: Literal["ideal", "systolic"] = "ideal"
     operations: dict[Name, OperationSpec]
     registers: RegistersSpec
 
 
 class ArchSpec(Record):
-    """A machine file."""
+    """A machine file.
+
+    clusters: how many there are of the units and of the levels inside the cache, on which the
+    instances of a mapping's grid run.
+    """
 
     arch: Name
     description: str = ""
     source: Text
     clock: Frequency
     word: Capacity
+    clusters: Shape = 1
     levels: dict[Name, LevelSpec]
     units: dict[Name, UnitSpec]
 
@@ -300,10 +334,13 @@ class BindingSpec(Record):
 
     spatial: dimension of the unit -> rank spread over it. stage: how far behind the first stage:
     tiles, or iterations of loops ({P1: 1} is one iteration of the loop over P1). drain: cycles
-    until its result has left the unit, a number or UNIT.DIMENSION.
+    until its result has left the unit, a number or UNIT.DIMENSION. copies: elements that do the
+    same work, each for itself. instruction: the unit's instruction that does it.
     """
 
     unit: Name
+    copies: Shape = 1
+    instruction: Name | None = None
     spatial: dict[Name, Rank] = Field(default_factory=dict)
     stage: Annotated[Steps, _steps(0, 16)] = 0
     drain: Size = 0
@@ -341,11 +378,26 @@ class SerialSpec(Record):
     beside: list[Name] = Field(default_factory=list)
 
 
+class LaunchSpec(Record):
+    """How a phase is launched on the clusters of a machine.
+
+    grid: its outer loops whose iterations are instances, each run by one cluster from beginning to
+    end; started in the order of the loops. threads: of an instance. resident: instances that a
+    cluster runs at a time.
+    """
+
+    grid: list[Rank]
+    threads: Shape
+    resident: Shape = 1
+
+
 class PhaseSpec(Record):
     """One loop nest. Einsums stand in the order in which each unit takes them in an epoch.
 
     partition: ranks that this phase cuts in its own way.
     """
+
+    launch: LaunchSpec | None = None
 
     loops: list[Rank]
     partition: dict[Rank, dict[Rank, Size]] = Field(default_factory=dict)
@@ -358,7 +410,8 @@ class MappingSpec(Record):
     """A mapping file.
 
     partition: root rank -> part -> size, outermost first: a number, `rest`, UNIT.DIMENSION,
-    fit(LEVEL) or fit(LEVEL / 2).
+    fit(LEVEL) or fit(LEVEL / 2). formats: of tensors and tables, where not the machine's word.
+    edges: whether tiles at the end of a rank are `padded`, or move only what there is (`masked`).
     """
 
     mapping: Name
@@ -366,88 +419,7 @@ class MappingSpec(Record):
     source: Text
     arch: Text
     cascade: Text
+    formats: dict[Name, Format] = Field(default_factory=dict)
+    edges: Literal["padded", "masked"] = "padded"
     partition: dict[Rank, dict[Rank, Size]] = Field(default_factory=dict)
     phases: dict[Name, PhaseSpec]
-
-
-class RunSpec(Record):
-    """One run of a sweep's point. set: PATH=VALUE, as on the command line."""
-
-    mapping: Text | None = None
-    set: list[Text] = Field(default_factory=list)
-
-
-class CaseSpec(Record):
-    """What holds for the points at which every axis in `when` has one of the values given."""
-
-    when: dict[Name, Any] = Field(default_factory=dict)
-    workload: Text | None = None
-    runs: dict[Name, RunSpec] = Field(default_factory=dict)
-
-
-class SweepSpec(Record):
-    """A study's sweep file: one point per combination of the values of its axes.
-
-    cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
-    settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
-    value. base: a sweep file whose axes and cases come first. columns: name -> measure
-    (docs/studies.md), of a point or of one run (RUN.MEASURE).
-    """
-
-    sweep: Name
-    description: str = ""
-    source: Text
-    base: Text | None = None
-    axes: dict[Name, list[Any]] = Field(default_factory=dict)
-    cases: list[CaseSpec] = Field(default_factory=list)
-    columns: dict[Text, Text] = Field(default_factory=dict)
-
-
-class PublishedSpec(Record):
-    """Published points beside a plot: a CSV file, and which of its columns are which."""
-
-    file: Text
-    y: Text
-    columns: dict[Name, Text] = Field(default_factory=dict)
-
-
-class PlotSpec(Record):
-    """One figure of a report.
-
-    rows: a sweep file. y: a measure or several. series, panel: axes. where: points that are shown.
-    over: a point of an axis by which all are divided; `inverse` the other way round (speed-ups).
-    """
-
-    title: Text
-    rows: Text
-    x: Name
-    y: Text | Annotated[list[Text], Field(min_length=1)]
-    unit: str = ""
-    series: Name | None = None
-    panel: Name | None = None
-    where: dict[Name, Any] = Field(default_factory=dict)
-    over: dict[Name, Any] = Field(default_factory=dict)
-    inverse: bool = False
-    kind: Literal["lines", "bars"] = "lines"
-    log: list[Literal["x", "y"]] = Field(default_factory=list)
-    published: PublishedSpec | None = None
-
-
-class FiguresSpec(Record):
-    """A study's figures. labels: what published files call a value -> what sweeps call it."""
-
-    figures: Name
-    description: str = ""
-    source: Text
-    labels: dict[Text, Any] = Field(default_factory=dict)
-    plots: Annotated[list[PlotSpec], Field(min_length=1)]
-
-
-RECORDS: dict[str, type[Record]] = {
-    "cascade": CascadeSpec,
-    "arch": ArchSpec,
-    "workload": WorkloadSpec,
-    "mapping": MappingSpec,
-    "sweep": SweepSpec,
-    "figures": FiguresSpec,
-}

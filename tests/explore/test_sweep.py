@@ -14,7 +14,7 @@ from accelsim import explore
 from accelsim.cli import app
 from accelsim.errors import AccelsimError
 from accelsim.report.figures import figure, page, read_published
-from accelsim.spec.records import FiguresSpec, PlotSpec
+from accelsim.spec.studies import FiguresSpec, PlotSpec
 
 STUDY = Path(__file__).parents[2] / "studies" / "fusemax"
 SWEEP = """sweep: small

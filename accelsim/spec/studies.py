@@ -1,0 +1,81 @@
+"""The typed records of a study's files: its sweeps and its figures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from accelsim.spec.records import Name, Record, Text
+
+class RunSpec(Record):
+    """One run of a sweep's point. set: PATH=VALUE, as on the command line."""
+
+    mapping: Text | None = None
+    set: list[Text] = Field(default_factory=list)
+
+
+class CaseSpec(Record):
+    """What holds for the points at which every axis in `when` has one of the values given."""
+
+    when: dict[Name, Any] = Field(default_factory=dict)
+    workload: Text | None = None
+    runs: dict[Name, RunSpec] = Field(default_factory=dict)
+
+
+class SweepSpec(Record):
+    """A study's sweep file: one point per combination of the values of its axes.
+
+    cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
+    settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
+    value. base: a sweep file whose axes and cases come first. columns: name -> measure
+    (docs/studies.md), of a point or of one run (RUN.MEASURE).
+    """
+
+    sweep: Name
+    description: str = ""
+    source: Text
+    base: Text | None = None
+    axes: dict[Name, list[Any]] = Field(default_factory=dict)
+    cases: list[CaseSpec] = Field(default_factory=list)
+    columns: dict[Text, Text] = Field(default_factory=dict)
+
+
+class PublishedSpec(Record):
+    """Published points beside a plot: a CSV file, and which of its columns are which."""
+
+    file: Text
+    y: Text
+    columns: dict[Name, Text] = Field(default_factory=dict)
+
+
+class PlotSpec(Record):
+    """One figure of a report.
+
+    rows: a sweep file. y: a measure or several. series, panel: axes. where: points that are shown.
+    over: a point of an axis by which all are divided; `inverse` the other way round (speed-ups).
+    """
+
+    title: Text
+    rows: Text
+    x: Name
+    y: Text | Annotated[list[Text], Field(min_length=1)]
+    unit: str = ""
+    series: Name | None = None
+    panel: Name | None = None
+    where: dict[Name, Any] = Field(default_factory=dict)
+    over: dict[Name, Any] = Field(default_factory=dict)
+    inverse: bool = False
+    kind: Literal["lines", "bars"] = "lines"
+    log: list[Literal["x", "y"]] = Field(default_factory=list)
+    published: PublishedSpec | None = None
+
+
+class FiguresSpec(Record):
+    """A study's figures. labels: what published files call a value -> what sweeps call it."""
+
+    figures: Name
+    description: str = ""
+    source: Text
+    labels: dict[Text, Any] = Field(default_factory=dict)
+    plots: Annotated[list[PlotSpec], Field(min_length=1)]
