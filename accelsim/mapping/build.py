@@ -261,10 +261,9 @@ class _Builder:
         if spec is None:
             return None
         ranks = [loop.rank for loop in loops]
-        if spec.grid != ranks[: len(spec.grid)] or len(spec.grid) == len(ranks):
-            message = f"grid: expected the outermost loops, some of {', '.join(ranks[:-1])}"
-            path = (*self.at, "launch", "grid")
-            raise MappingError(self.source.fault(path, f"{message}, in this order"))
+        if not spec.grid or spec.grid != ranks[: len(spec.grid)]:
+            message = f"grid: expected the outermost of the loops {', '.join(ranks)}, in this order"
+            raise MappingError(self.source.fault((*self.at, "launch", "grid"), message))
         return Launch(len(spec.grid), spec.threads, spec.resident)
 
     def _stages(self, loops: tuple[Loop, ...]) -> dict[str, int]:

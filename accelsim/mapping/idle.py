@@ -38,8 +38,15 @@ class Kept:
     """exp(x - x) of a state: 1, or 0 as long as the state is -inf, as it begins."""
 
 
-Known = float | State | Kept | None
-"""A number, what a state was, or None: not known."""
+@dataclass(frozen=True)
+class Product:
+    """Of two states."""
+
+    factors: frozenset[State]
+
+
+Known = float | State | Kept | Product | None
+"""A number, what a state was, a product of two of these, or None: not known."""
 
 
 def not_idle(
@@ -144,6 +151,11 @@ class _Tile:
             case "mul", ([State() as x, Kept()] | [Kept(), State() as x]):
                 # While it is 0, the state has to be 0 itself, as it begins.
                 return x if self.cascade.tensor(x.tensor).initial == 0 else None
+            case "mul", [State() as x, State() as y]:
+                return Product(frozenset({x, y}))
+            case "div", [Product(factors=factors), State() as y] if y in factors:
+                # Where y is 0 the cascade itself has 0 / 0 there.
+                return next(iter(factors - {y}), y)
             case "exp", [0]:
                 return 1.0
             case "subexp", [State() as x, y] if x == y:

@@ -15,7 +15,7 @@ import numpy as np
 from accelsim.analysis.pieces import Numbers
 from accelsim.analysis.space import components, count, settled_conditions, tile_counts
 from accelsim.cascade import Cascade, Einsum
-from accelsim.cascade.nodes import iteration_variables, reduced_variables
+from accelsim.cascade.nodes import At, iteration_variables, reduced_variables
 from accelsim.cascade.whole import Int as Number
 from accelsim.cascade.whole import (
     Variable,
@@ -123,6 +123,13 @@ def whole_ranks(cascade: Cascade, einsum: Einsum) -> tuple[Whole, ...]:
     return tuple(substitute(c, named) for c in conditions)
 
 
+def _moving(cascade: Cascade, einsum: Einsum) -> set[str]:
+    """The rank along which an Einsum is a recurrence, if it is one."""
+    ranks = cascade.tensor(einsum.name).ranks
+    indices = zip(ranks, einsum.output.indices, strict=True)
+    return {rank for rank, index in indices if isinstance(index, At) and index.offset}
+
+
 class _Group:
     """Rank variables that conditions tie, and where they are in the nest."""
 
@@ -149,8 +156,9 @@ class _Group:
         for variable in group:
             rank = ranks[variable]
             own = [p for part in cascade.parts(rank) for p in parts[part]]
-            self.parts.append(set(own))
             inside = [p for p in own if p not in looped]
+            if len(inside) < len(own):
+                self.parts.append(set(own))
             if own[: len(own) - len(inside)] != [p for p in own if p in looped]:
                 raise AccelsimError(f"its predicate ties {rank}, whose loops are inside its tile")
             self.of[variable] = [looped[p] for p in own if p in looped]
@@ -163,12 +171,14 @@ class _Group:
     ) -> tuple[str, str] | None:
         """A maximum or minimum that is of nothing somewhere, and what to say of it."""
         for einsum in (e for e in under if e.reduce in {"max", "min"}):
-            readers = (
+            readers = [
                 r for r in self.cascade.einsums if any(a.tensor == einsum.name for a in r.inputs)
-            )
+            ]
             if all(reader.predicate for reader in readers):
                 continue  # which may leave the same out
             gone = {self.cascade.rank_of(v) for v in reduced_variables(einsum)}
+            # A recurrence goes on to the next, and where there is none its tile is left out.
+            gone |= {rank for reader in readers for rank in _moving(self.cascade, reader)}
             gone = {rank.lower() for r in gone for rank in (r, self.cascade.root(r))}
             kept = [v for v in self.extent if v not in gone]
             if not kept:

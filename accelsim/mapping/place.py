@@ -16,7 +16,7 @@ from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.ends import ends
 from accelsim.mapping.nest import End, Loop, Placement
-from accelsim.spec.records import MappingSpec, PhaseSpec, StorageSpec
+from accelsim.spec.records import LaunchSpec, MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
 
 REGISTERS = "registers"
@@ -39,6 +39,7 @@ def placements(
     Then one for each table that it gives a place. extents: of parts. numbers: shapes of ranks,
     parameters and tables. home: Einsum -> its phase. whole: the mapping that the phase is of.
     """
+    numbers = Numbers({**numbers.named, **extents}, numbers.tables)
     made = {einsum.name for einsum in nesting.einsums}
     names: dict[str, None] = {}
     for einsum in nesting.einsums:
@@ -82,7 +83,7 @@ def placements(
             read = _computed(nesting, name, extents, numbers, given.keep, complain)
             if read is not None:
                 iterated, shared, elements = read
-            iterated = _load_loops(nesting, name, given, iterated, shared, complain)
+            iterated = _load_loops(nesting, name, given, iterated, shared, spec.launch, complain)
         elif given.keep:
             complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
         if role == "state":
@@ -136,7 +137,7 @@ def placements(
             )
         )
     for name in tables:
-        placed = _table(machine, nesting, name, spec.storage[name], whole, complain)
+        placed = _table(machine, nesting, name, spec, whole, complain)
         out += [] if placed is None else [placed]
     return tuple(out)
 
@@ -150,12 +151,12 @@ def _table(
     machine: Machine,
     nesting: Nesting,
     name: str,
-    given: StorageSpec,
+    phase: PhaseSpec,
     spec: MappingSpec,
     complain: Callable[..., None],
 ) -> Placement | None:
     """A table is loaded as a tensor is: an entry, wherever the loops ask for another."""
-    cascade, at = nesting.cascade, ("storage", name)
+    cascade, at, given = nesting.cascade, ("storage", name), phase.storage[name]
     if given.off_chip or given.spilled or given.fetch:
         complain(at, f"{name} is a table: it is loaded, in one way")
         return None
@@ -182,7 +183,7 @@ def _table(
         role="load",
         level=level,
         slots=slots or 1,
-        iterated=_load_loops(nesting, name, given, own, set(), complain),
+        iterated=_load_loops(nesting, name, given, own, set(), phase.launch, complain),
         stored=False,
         elements=1,
         word_bytes=_word(machine, spec, name),
@@ -267,17 +268,22 @@ def _load_loops(
     given: StorageSpec,
     own: tuple[int, ...],
     shared: set[int],
+    launch: LaunchSpec | None,
     complain: Callable[..., None],
 ) -> tuple[int, ...]:
     """Loops in whose every iteration it is loaded anew: up to its innermost, less `keep`.
 
     own: loops in which another tile is needed. shared: loops that it depends on, but not in what
-    it reads, and over which it is kept.
+    it reads, and over which it is kept. launch: instances of its grid load for themselves.
     """
     ranks = [loop.rank for loop in nesting.loops]
+    grid = launch.grid if launch is not None else []
     keep = set()
     for rank in given.keep:
-        if rank not in ranks:
+        if rank in grid:
+            message = f"{name}.keep: {rank} is of the grid, whose instances share nothing"
+            complain(("storage", name, "keep"), message)
+        elif rank not in ranks:
             message = f"{name}.keep: {rank} is no loop of this phase; loops: {', '.join(ranks)}"
             complain(("storage", name, "keep"), message)
         elif ranks.index(rank) in shared:
@@ -298,4 +304,5 @@ def _load_loops(
             complain(("storage", name, "again"), message)
         else:
             again.add(ranks.index(rank))
-    return (*(i for i in range(innermost + 1) if i not in keep), *sorted(again))
+    again |= {i for i, rank in enumerate(ranks) if rank in grid}
+    return tuple(sorted({*(i for i in range(innermost + 1) if i not in keep), *again}))

@@ -169,12 +169,19 @@ class _Lowering:
         """A transfer that knows what of its tiles lies beyond the ends of ranks."""
         if task.kind == "einsum" or not self.nest.placement(task.tensor).ends:
             return task
-        ends = self.nest.placement(task.tensor).ends
-        whole = visits(loops, task.guard) * prod(end.size for end in ends)
-        share = 1 - Fraction(visits(loops, task.guard, ends), whole) if whole else Fraction(0)
+        placement = self.nest.placement(task.tensor)
+        tile = prod(end.size for end in placement.ends)
+        kept = visits(loops, task.guard, placement.ends)
         runs = visits(loops, task.guard)
+        if task.name == self._load_name(task.tensor, ahead=True):
+            # It runs on the tile before: what all loads move, but for the first.
+            every = Guard(first=tuple(i for i in range(len(loops)) if i not in task.iterated))
+            first = self._load(placement, ahead=False).guard
+            every, first = (self.marks.turned(g, task.iterated) for g in (every, first))
+            kept = visits(loops, every, placement.ends) - visits(loops, first, placement.ends)
+        missing = runs - Fraction(kept, tile)
         moved = tuple(
-            dataclasses.replace(action, outside_bytes=action.size_bytes * runs * share)
+            dataclasses.replace(action, outside_bytes=action.size_bytes * missing)
             for action in task.actions
         )
         return dataclasses.replace(task, actions=moved)
