@@ -198,8 +198,7 @@ def plan(case: Case, tensors: Tensors) -> Plan:
             "block_m": tile["block_m"],
             "block_n": tile["block_n"],
         },
-        # A warpgroup per 64 queries, the rows of one wgmma; float32, without wgmma, takes 8 warps.
-        warps=tile.get("warps", 8 if q.element_size() == 4 else max(tile["block_m"] // 16, 4)),
+        warps=tile.get("warps", attention.warps(case)),
         stages=tile.get("stages", 2),
     )
     return Plan(written={"O": o, "LSE": lse}, launches=[launch])
