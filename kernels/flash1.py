@@ -83,6 +83,8 @@ def flash1(
             product = tl.dot(p.to(v.dtype), v, o * before[:, None], input_precision="ieee")
             o = product / denominator[:, None]
 
+            # An element may be loaded by several threads; all have it before one overwrites it.
+            tl.debug_barrier()
             tl.store(rm_ptr + row, above, mask=kept)
             tl.store(rd_ptr + row, denominator, mask=kept)
             tl.store(on_ptr + in_block, o, mask=kept[:, None])
