@@ -16,6 +16,7 @@ import numpy as np
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
 from accelsim.errors import AccelsimError, Fault, SpecError
 from accelsim.results import Execution, Result
+from accelsim.results.launches import launches
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
 
@@ -67,21 +68,92 @@ def simulate(
     settings: `arch.PATH=VALUE`, `mapping.PATH=VALUE`, `workload.PATH=VALUE`, over the files.
     record: task instances kept per phase, for a timeline. progress: called with the share done.
     """
-    if isinstance(settings, str):
-        raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
     if record < 0:
         raise AccelsimError(f"record: expected 0 or more, got {record}")
+    loaded = _load(mapping_name, model, seq_len, settings)
+    mapped, machine = loaded.mapping, loaded.machine
+    if machine.clusters > 1 or machine.cache is not None:
+        what = "clusters" if machine.cache is None else "clusters and a cache"
+        message = f"{machine.name} is a machine of {machine.clusters} {what}, whose time is not"
+        help = (f"`accelsim traffic --mapping {mapping_name}` counts what it moves",)
+        raise AccelsimError(Fault(f"{message} simulated", help=help))
+    lowered = program.lower(mapped)
+    execution = engine.run(lowered, engine_name, record=record, progress=progress)
+    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables)
+    masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
+    result = measure(lowered, machine, execution, bounds=bounds, inputs=loaded.inputs, masks=masks)
+    result = dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
+    return Run(result, lowered, execution)
+
+
+def traffic(
+    mapping_name: str,
+    model: str | spec.Document[Any],
+    seq_len: int | None = None,
+    *,
+    settings: Sequence[str] = (),
+    cache: bool = True,
+) -> dict[str, Any]:
+    """What a mapping's launches ask for: bytes, operations, instructions; without a simulation.
+
+    Arguments as for `simulate`; model may be a workload that is loaded already. cache: whether to
+    run the model of the machine's cache, which tells what goes on to the outermost level.
+    """
+    loaded = _load(mapping_name, model, seq_len, settings)
+    mapped, machine = loaded.mapping, loaded.machine
+    lowered = program.lower(mapped)
+    counts = launches(mapped, lowered)
+    if cache and machine.cache is not None:
+        pairs = zip(counts, mapped.nests, lowered.phases, strict=True)
+        counts = [
+            dataclasses.replace(one, cache=engine.through_cache(machine, nest, phase))
+            for one, nest, phase in pairs
+        ]
+    return {
+        "name": mapped.name,
+        "requested_of": machine.shared.name,
+        "launches": [one.as_json() for one in counts],
+        "inputs": loaded.inputs,
+        "notes": [*lowered.notes, *loaded.notes],
+    }
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A mapping for a workload; shapes and tables of that; content hashes of all inputs."""
+
+    mapping: mapping.Mapping
+    shapes: dict[str, int]
+    tables: analysis.Tables
+    inputs: dict[str, Any]
+    notes: list[str]
+
+    @property
+    def machine(self) -> arch.Machine:
+        return self.mapping.machine
+
+
+def _load(
+    mapping_name: str,
+    model: str | spec.Document[Any],
+    seq_len: int | None,
+    settings: Sequence[str],
+) -> _Loaded:
+    if isinstance(settings, str):
+        raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
     overrides = _overrides(settings)
     mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
     arch_doc = _named(mapping_doc, "arch", overrides["arch"])
     cascade_doc = _named(mapping_doc, "cascade")
-    workload_doc = _document(model, "workload", overrides["workload"])
+    workload_doc = (
+        model
+        if isinstance(model, spec.Document)
+        else _document(model, "workload", overrides["workload"])
+    )
     machine = arch.build(arch_doc)
     built = cascade.build(cascade_doc)
     shapes, tables = _sizes(workload_doc, built, seq_len)
     mapped = mapping.build(mapping_doc, built, machine, shapes, tables)
-    lowered = program.lower(mapped)
-    execution = engine.run(lowered, engine_name, record=record, progress=progress)
     inputs: dict[str, Any] = {
         kind: {"name": getattr(doc.spec, kind), "sha256": _content_hash(doc)}
         for kind, doc in (
@@ -94,12 +166,8 @@ def simulate(
     inputs["seq_len"] = seq_len
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
-    bounds = _bounds(built, machine, shapes, tables)
-    masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
-    result = measure(lowered, machine, execution, bounds=bounds, inputs=inputs, masks=masks)
-    notes = [*result.notes, *_without_effect(overrides["workload"], built)]
-    result = dataclasses.replace(result, notes=notes)
-    return Run(result, lowered, execution)
+    notes = _without_effect(overrides["workload"], built)
+    return _Loaded(mapped, shapes, tables, inputs, notes)
 
 
 def analyze(

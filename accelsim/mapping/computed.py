@@ -51,6 +51,18 @@ class Reads:
             raise AccelsimError(f"its tiles read {found.min()} to {found.max()} coordinates")
         return int(found[0]) * self.rest
 
+    def names(self, trips: tuple[int, ...]) -> Int:
+        """A number for each combination of the loops' coordinates, row-major: equal, equal reads.
+
+        trips: of the loops. Every tile must read as many coordinates (`elements`).
+        """
+        tile = _number(self.at)
+        pairs = np.unique(np.stack([tile, self.value]), axis=1)
+        found = _number(pairs[1].reshape(int(tile.max()) + 1, -1))
+        out = np.full(trips, -1, np.int64)
+        out[tuple(self.at.T)] = found[tile]
+        return out.reshape(-1)
+
     def _per_tile(self, loops: tuple[int, ...], most_over: tuple[int, ...] | None = None) -> Int:
         """Different values per iteration of the loops; of `most_over`, the fewest for each."""
         tile = _number(self.at[:, [self.loops.index(i) for i in loops]])

@@ -75,7 +75,9 @@ def _looked_up(nesting: Nesting, whole: Whole, numbers: Numbers) -> tuple[list[i
             raise AccelsimError(f"where it ends depends on {rank}, which is no loop as it is")
         loops.append(own[0])
         trips = nesting.loops[own[0]].trips
-        grids[variable] = np.arange(trips).reshape([-1 if a == axis else 1 for a in range(len(over))])
+        grids[variable] = np.arange(trips).reshape(
+            [-1 if a == axis else 1 for a in range(len(over))]
+        )
     values = np.asarray(evaluate(whole, grids, numbers.named, numbers.tables), np.int64)
     shape = [nesting.loops[i].trips for i in loops]
     return loops, np.broadcast_to(values, shape).reshape(-1)

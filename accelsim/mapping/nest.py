@@ -66,6 +66,19 @@ class End:
     kept: Int
 
 
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """Which tile of a tensor an iteration works on: the same numbers, the same tile.
+
+    loops: whose coordinates tell. computed, names: of other loops, row-major over the coordinates
+    of `computed`, a number for each different set of coordinates that an index comes to.
+    """
+
+    loops: tuple[int, ...]
+    computed: tuple[int, ...] = ()
+    names: Int | None = None
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where one tensor, or one table, lives during a nest.
@@ -74,9 +87,9 @@ class Placement:
     "made" is produced and read in the nest. level: an inner level or None for registers.
     iterated: loops in whose every iteration there is another tile; slots tiles for each coordinate
     of those that are not outermost (`span`). stored: also written to the outermost level.
-    elements: values of one tile, of `word_bytes` each; ends: what is not there of those at the end
-    of a rank, where edges are masked. ahead: in epochs. fetch, spilled, off_chip, overbook: as in
-    the mapping file.
+    elements: values of one tile, of `word_bytes` each. identity: which tile it is. ends: what is
+    not there of tiles at the end of a rank, where edges are masked. ahead: in epochs. fetch,
+    spilled, off_chip, overbook: as in the mapping file.
     """
 
     tensor: str
@@ -87,6 +100,7 @@ class Placement:
     stored: bool
     elements: int
     word_bytes: Fraction
+    identity: Identity
     ends: tuple[End, ...] = ()
     ahead: int = 0
     fetch: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from accelsim.errors import AccelsimError
 from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.ends import ends
-from accelsim.mapping.nest import End, Loop, Placement
+from accelsim.mapping.nest import End, Identity, Loop, Placement
 from accelsim.spec.records import LaunchSpec, MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
 
@@ -75,6 +75,7 @@ def placements(
         looped = {loop.rank for loop in nesting.loops}
         inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
         elements = prod(extents[part] for part in inside)
+        identity = Identity(iterated)
         if role == "load":
             if _offset(nesting, name):
                 message = f"{name} is read at an offset: a halo cannot be mapped"
@@ -82,7 +83,7 @@ def placements(
             shared: set[int] = set()
             read = _computed(nesting, name, extents, numbers, given.keep, complain)
             if read is not None:
-                iterated, shared, elements = read
+                iterated, shared, elements, identity = read
             iterated = _load_loops(nesting, name, given, iterated, shared, spec.launch, complain)
         elif given.keep:
             complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
@@ -128,6 +129,7 @@ def placements(
                 stored=stored,
                 elements=elements,
                 word_bytes=_word(machine, whole, name),
+                identity=identity,
                 ends=cut,
                 ahead=ahead or 0,
                 fetch=tuple(given.fetch),
@@ -187,6 +189,7 @@ def _table(
         stored=False,
         elements=1,
         word_bytes=_word(machine, spec, name),
+        identity=Identity(own),
     )
 
 
@@ -202,10 +205,11 @@ def _computed(
     numbers: Numbers,
     keep: list[str],
     complain: Callable[..., None],
-) -> tuple[tuple[int, ...], set[int], int] | None:
+) -> tuple[tuple[int, ...], set[int], int, Identity] | None:
     """Of a tensor read at computed indices: loops with tiles of their own, loops that share, size.
 
-    None for other tensors, and after a complaint. The size is the elements of a tile.
+    Then which tile it is. None for other tensors, and after a complaint. The size is the elements
+    of a tile.
     """
     found = dict.fromkeys(a for e in nesting.einsums for a in e.inputs if a.tensor == tensor)
     if not any(is_computed(access) for access in found):
@@ -215,12 +219,15 @@ def _computed(
         if len(found) > 1:
             raise AccelsimError("read in two ways, at least one of them at a computed index")
         read = reads(nesting, access, extents, numbers)
-        others = (i.variable for i in access.indices if isinstance(i, At))
-        plain = nesting.loops_of(tuple(nesting.cascade.rank_of(v) for v in others))
+        direct = (i.variable for i in access.indices if isinstance(i, At))
+        plain = nesting.loops_of(tuple(nesting.cascade.rank_of(v) for v in direct))
         kept = [i for i in read.loops if nesting.loops[i].rank in keep]
         shared = {i for i in kept if read.steady_along(i)}
         loops = tuple(sorted({*plain, *read.loops} - shared))
-        return loops, shared, read.elements(loops)
+        size = read.elements(loops)
+        names = read.names(tuple(nesting.loops[i].trips for i in read.loops))
+        others = tuple(i for i in plain if i not in read.loops)
+        return loops, shared, size, Identity(others, read.loops, names)
     except AccelsimError as error:
         complain(("storage", tensor), f"{tensor}: {error.faults[0].message}")
         return None

@@ -58,7 +58,7 @@ def of_masking(
 
 def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, ...]:
     """Operations of one tile, and what crosses to and from the levels for it."""
-    machine, einsum = mapping.machine, binding.einsum
+    einsum = binding.einsum
     points = prod(size for _, size in binding.tile) * binding.copies
     totals: dict[str, int] = {}
     for name, count in point_operations(einsum).items():

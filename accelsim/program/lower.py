@@ -182,6 +182,8 @@ class _Lowering:
         missing = runs - Fraction(kept, tile)
         moved = tuple(
             dataclasses.replace(action, outside_bytes=action.size_bytes * missing)
+            if action.part == self.machine.shared.name
+            else action
             for action in task.actions
         )
         return dataclasses.replace(task, actions=moved)

@@ -46,7 +46,7 @@ class Marks:
         return guard
 
     def _not_at(self, guard: Guard, kind: str, number: int, mask: Mask, own: set[int]) -> Guard:
-        """The same for `not_first` and `not_last`, of loops that the mask ties to own ones inside."""
+        """The same for `not_first` and `not_last`, of loops outside of others that are tied."""
         gone = set(getattr(guard, f"not_{kind}"))
         kept = tuple(loop for loop in mask.loops if loop not in gone)
         inner = max(own & set(kept), default=-1)

@@ -1,4 +1,4 @@
-"""Transfers of what has no room in its level, or is kept off chip: before a fetch, after a write."""
+"""Transfers of what has no room in its level or is kept off chip: back for use, out when made."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ class _Moves:
         self.edges.append(DraftEdge(placement.tensor, name, loop, 0, matched))
         inside = tuple(i for i in binding.iterated if i > over[-1])
         self.edges.append(DraftEdge(name, refill, over[-1], 1, inside, reset=True))
-        self.spills.append(
-            self._transfer(name, placement, "write", guard, binding, binding.stage)
-        )
+        self.spills.append(self._transfer(name, placement, "write", guard, binding, binding.stage))
 
     def _transfer(
         self, name: str, placement: Placement, action: str, guard: Guard, binding: Binding, lag: int

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
 from accelsim.arch import Machine
 from accelsim.program import CAUSES, Action, Program
+from accelsim.results.counted import action_table, happened, traffic, traffic_by_tensor
 from accelsim.results.execution import Execution, PhaseExecution
 from accelsim.results.result import Result
 
@@ -27,7 +28,7 @@ def measure(
     masks: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> Result:
     """The Result of a run. Times in cycles of the machine's clock. masks: of each phase's tiles."""
-    counted = list(_counted(program, execution))
+    counted = list(happened(program, [run.executed.tolist() for run in execution.phases]))
     energy = _energy(machine, counted)
     registers = {
         unit.name: sum((n for a, n in counted if a.part == unit.name), Fraction(0))
@@ -60,9 +61,9 @@ def measure(
             name: {einsum: _share(time, total) for einsum, time in active[name].items()}
             for name in units
         },
-        traffic_bytes=_traffic(machine, counted),
-        traffic_by_tensor=_traffic_by_tensor(machine, counted),
-        actions=_action_table(counted),
+        traffic_bytes=traffic(machine, counted),
+        traffic_by_tensor=traffic_by_tensor(machine, counted),
+        actions=action_table(counted),
         tasks=execution.tasks,
         busy_cycles={name: ticks / per_cycle for name, ticks in busy.items()},
         wait_cycles={
@@ -97,19 +98,6 @@ def _extrapolation(run: PhaseExecution) -> dict[str, Any] | None:
         return None
     loops = [asdict(loop) for loop in run.extrapolation.loops]
     return {"executed": run.extrapolation.executed, "loops": loops}
-
-
-def _counted(program: Program, execution: Execution) -> Iterator[tuple[Action, Fraction]]:
-    """Every action with how often it happened; with `size_bytes` still that of one instance."""
-    for phase, run in zip(program.phases, execution.phases, strict=True):
-        for task, executed in zip(phase.tasks, run.executed, strict=True):
-            for action in task.actions:
-                yield _times(action, int(executed)), action.count * int(executed)
-
-
-def _times(action: Action, executed: int) -> Action:
-    size = action.size_bytes * executed
-    return Action(action.part, action.action, action.tensor, action.count, size)
 
 
 def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, Fraction]:
@@ -156,46 +144,6 @@ def _active(program: Program, execution: Execution) -> dict[str, dict[str, Fract
         for task, executed in zip(phase.tasks, run.executed, strict=True):
             name = program.servers[task.server].name
             out[name][task.tensor] += int(executed) * task.occupancy * task.active
-    return out
-
-
-def _traffic(
-    machine: Machine, counted: list[tuple[Action, Fraction]]
-) -> dict[str, dict[str, int | float]]:
-    out = {level.name: {"read": Fraction(0), "write": Fraction(0)} for level in machine.levels}
-    for action, _ in counted:
-        if action.part in out:
-            out[action.part][action.action] += action.size_bytes
-    return {level: {a: _whole(size) for a, size in sizes.items()} for level, sizes in out.items()}
-
-
-def _traffic_by_tensor(
-    machine: Machine, counted: list[tuple[Action, Fraction]]
-) -> dict[str, dict[str, dict[str, int | float]]]:
-    out: dict[str, dict[str, dict[str, int | float]]] = {level.name: {} for level in machine.levels}
-    exact: dict[tuple[str, str, str], Fraction] = defaultdict(Fraction)
-    for action, _ in counted:
-        exact[action.part, action.tensor, action.action] += action.size_bytes
-    for (part, tensor, name), size in exact.items():
-        if part in out:
-            out[part].setdefault(tensor, {"read": 0, "write": 0})[name] = _whole(size)
-    return out
-
-
-def _whole(size: Fraction) -> int | float:
-    """Bytes; spilled shares can leave a part of one."""
-    return int(size) if size.denominator == 1 else float(size)
-
-
-def _action_table(
-    counted: list[tuple[Action, Fraction]],
-) -> dict[str, dict[str, dict[str, float]]]:
-    out: dict[str, dict[str, dict[str, float]]] = {}
-    exact: dict[tuple[str, str, str], Fraction] = defaultdict(Fraction)
-    for action, count in counted:
-        exact[action.part, action.action, action.tensor] += count
-    for (part, name, tensor), count in exact.items():
-        out.setdefault(part, {}).setdefault(name, {})[tensor] = round(count)
     return out
 
 

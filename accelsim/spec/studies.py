@@ -8,6 +8,7 @@ from pydantic import Field
 
 from accelsim.spec.records import Name, Record, Text
 
+
 class RunSpec(Record):
     """One run of a sweep's point. set: PATH=VALUE, as on the command line."""
 

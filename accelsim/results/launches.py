@@ -1,0 +1,123 @@
+"""What the launches of a mapping ask for: bytes, operations, instructions. Nothing is timed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from math import ceil, prod
+from typing import Any
+
+from accelsim.analysis.counts import point_operations
+from accelsim.arch import Instruction, Machine
+from accelsim.mapping import Binding, Mapping, Nest
+from accelsim.program import Phase, Program
+from accelsim.program.visits import executed
+from accelsim.results.counted import Counted, action_table, happened, traffic_by_tensor
+
+Bytes = dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class LaunchCounts:
+    """One phase of a mapping, as launched on the clusters of a machine.
+
+    grid: loop -> iterations, first the one whose instances are started first after each other.
+    requests: tensor -> bytes read and written of the cache, or of the outermost level without one.
+    operations: unit -> operation -> Einsum -> how many, idle points of padded tiles included.
+    issued: the same for all elements of a unit, idle ones too: whole steps of `mac` on a unit with
+    a depth are the products that a kernel's matrix instructions do. level_bytes: reserved per
+    instance. loop_body: opcode -> Einsum -> instructions of one thread in one innermost iteration.
+    cache: what of the requests goes on to the outermost level, where a machine has a cache.
+    """
+
+    name: str
+    grid: dict[str, int]
+    instances: int
+    threads: int
+    resident: int
+    requests: dict[str, Bytes]
+    operations: dict[str, dict[str, dict[str, float]]]
+    issued: dict[str, int]
+    level_bytes: dict[str, int]
+    loop_body: dict[str, dict[str, int | float]]
+    cache: dict[str, Any] | None = field(default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def launches(mapping: Mapping, program: Program) -> list[LaunchCounts]:
+    """Counts of each phase. Phases that their mapping does not launch count as one instance."""
+    return [
+        _counts(mapping.machine, nest, phase, program)
+        for nest, phase in zip(mapping.nests, program.phases, strict=True)
+    ]
+
+
+def _counts(machine: Machine, nest: Nest, phase: Phase, program: Program) -> LaunchCounts:
+    times = executed(phase)
+    alone = Program(program.name, program.clock_hz, 1, program.servers, (phase,))
+    counted: Counted = list(happened(alone, [times]))
+    requests = traffic_by_tensor(machine, counted)[machine.shared.name]
+    launch = nest.launch
+    outer = nest.loops[: launch.grid] if launch is not None else ()
+    grid = {loop.rank: loop.trips for loop in reversed(outer)}
+    held: dict[str, int] = defaultdict(int)
+    for reservation in phase.reservations:
+        held[reservation.level] += reservation.size_bytes
+    units = {unit.name for unit in machine.units}
+    issued: dict[str, Fraction] = defaultdict(Fraction)
+    for task, number in zip(phase.tasks, times, strict=True):
+        for action in task.actions:
+            if action.part in units and action.action == "mac":
+                issued[action.part] += action.count * number / task.active
+    operations = {part: done for part, done in action_table(counted).items() if part in units}
+    return LaunchCounts(
+        name=nest.name,
+        grid=grid,
+        instances=prod(grid.values()),
+        threads=launch.threads if launch is not None else 1,
+        resident=launch.resident if launch is not None else 1,
+        requests={tensor: sizes for tensor, sizes in requests.items() if any(sizes.values())},
+        operations=operations,
+        issued={unit: int(number) for unit, number in issued.items()},
+        level_bytes=dict(held),
+        loop_body=_loop_body(nest),
+    )
+
+
+def _loop_body(nest: Nest) -> dict[str, dict[str, int | float]]:
+    """Instructions of one thread for each Einsum that runs in every innermost iteration."""
+    if nest.launch is None:
+        return {}
+    innermost = len(nest.loops) - 1
+    out: dict[str, dict[str, int | float]] = defaultdict(dict)
+    for binding in nest.bindings:
+        instruction = binding.instruction
+        aside = innermost in (*binding.first, *binding.last)
+        if instruction is None or aside or not _works(binding):
+            continue
+        number = _instructions(binding, instruction) * instruction.threads
+        each = Fraction(number, nest.launch.threads)
+        whole = int(each) if each.denominator == 1 else float(each)
+        out[instruction.opcode][binding.einsum.name] = whole
+    return dict(out)
+
+
+def _instructions(binding: Binding, instruction: Instruction) -> int:
+    """Instructions of a tile, each issued by a group of threads."""
+    limits = dict(instruction.shape)
+    spatial = {part: dimension for dimension, part in binding.spatial}
+    number = Fraction(binding.copies)
+    for part, size in binding.tile:
+        limit = limits.get(spatial.get(part, ""), 1)
+        number *= Fraction(size, limit) if len(limits) == 1 else ceil(Fraction(size, limit))
+    return ceil(number)
+
+
+def _works(binding: Binding) -> bool:
+    """Whether it asks for what its unit is there for, not for what is done along the way."""
+    wanted = point_operations(binding.einsum)
+    own = {op.name for op in binding.unit.operations if op.cycles}
+    return bool(own & wanted.keys())
