@@ -6,7 +6,8 @@ reads a list of cases (`cases.Case.to_dict`) and writes one result per case, in 
 
     {"case": {...}, "launches": [...], "numerics": {"O": {"global", "worst_row"}}, "finite": true}
 
-or `{"case": {...}, "error": text}` where a case failed. A launch is
+with what `kernels.describe` says of it, or `{"case": {...}, "error": text}` where a case failed. A
+launch is
 
     {"name", "grid", "dots", "dot_calls", "tensors": {"K": {"read", "written", "atomic",
      "sectors_read", "sectors_written"}}}
@@ -40,6 +41,7 @@ import numpy as np
 import torch
 
 from kernels.cases import Case, Tensors, errors, kernel
+from kernels.describe import describe
 
 SECTOR = 32
 FIELDS = ("read", "written", "atomic", "sectors_read", "sectors_written")
@@ -192,7 +194,9 @@ def trace_case(case: Case, *, trace: bool = False, numerics: bool = True) -> dic
     if not trace:
         for done in recorder.launches:
             del done["trace"]
-    result: dict[str, Any] = {"case": case.to_dict(), "launches": recorder.launches}
+    result = describe(case, tensors, plan)
+    for launch, done in zip(result["launches"], recorder.launches, strict=True):
+        launch.update(done)
     if numerics:
         reference = offered.reference(case, tensors)
         found = {n: errors(n, plan.written[n], reference[n]) for n in offered.outputs}

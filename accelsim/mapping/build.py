@@ -221,7 +221,9 @@ class _Builder:
         loops = self._loops()
         self._stop()
         einsums = [self.cascade.einsum(name) for name in self.spec.einsums]
-        nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums))
+        launch = self._launch(loops)
+        grid = launch.grid if launch is not None else 0
+        nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums), grid)
         self.stages = self._stages(loops)
         self._stop()
         edges, first, last = dependences(nesting, self.stages, self._fault_at_einsum)
@@ -253,7 +255,7 @@ class _Builder:
             serial,
             beside,
             sizes,
-            launch=self._launch(loops),
+            launch=launch,
         )
 
     def _launch(self, loops: tuple[Loop, ...]) -> Launch | None:

@@ -110,7 +110,9 @@ def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Nu
             case Computed(whole):
                 found = evaluate(whole, points, numbers.named, numbers.tables)
                 columns.append(np.broadcast_to(np.asarray(found, np.int64), (length,)))
-                limit = numbers.named.get(rank)
+                # What a predicate looks at may be outside: it can leave that out.
+                readers = [e for e in nesting.einsums if access in e.inputs]
+                limit = None if any(e.predicate for e in readers) else numbers.named.get(rank)
                 if limit is not None and not 0 <= columns[-1].min() <= columns[-1].max() < limit:
                     wrong = columns[-1].min() if columns[-1].min() < 0 else columns[-1].max()
                     raise AccelsimError(f"it is {wrong}, outside of {rank} = {limit}")

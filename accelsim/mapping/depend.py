@@ -15,12 +15,17 @@ Complain = Callable[..., None]
 
 @dataclass(frozen=True)
 class Nesting:
-    """The Einsums of a phase, the loops around them, and how ranks are cut into parts."""
+    """The Einsums of a phase, the loops around them, and how ranks are cut into parts.
+
+    grid: how many of the loops, from the outermost, choose an instance. Instances share nothing:
+    each has tiles of its own of everything.
+    """
 
     cascade: Cascade
     loops: tuple[Loop, ...]
     parts: dict[str, tuple[str, ...]]
     einsums: tuple[Einsum, ...]
+    grid: int = 0
 
     def loops_of(self, ranks: tuple[str, ...]) -> tuple[int, ...]:
         """Loops over some part of these ranks of the cascade."""
@@ -28,7 +33,10 @@ class Nesting:
         return tuple(i for i, loop in enumerate(self.loops) if loop.rank in parts)
 
     def iterated(self, einsum: Einsum) -> tuple[int, ...]:
-        return self.loops_of(self._ranks(iteration_variables(einsum)))
+        return self.with_grid(self.loops_of(self._ranks(iteration_variables(einsum))))
+
+    def with_grid(self, loops: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted({*range(self.grid), *loops}))
 
     def reduced(self, einsum: Einsum) -> tuple[int, ...]:
         return self.loops_of(self._ranks(reduced_variables(einsum)))
@@ -65,6 +73,11 @@ def dependences(
     out: list[Dependence] = []
     for einsum in sorted(nesting.einsums, key=lambda e: order[e.name]):
         iterated = nesting.iterated(einsum)
+        shared = [i for i in nesting.reduced(einsum) if i < nesting.grid]
+        if shared:
+            rank = nesting.loops[shared[0]].rank
+            message = f"{einsum.name} is reduced over {rank}, of the grid: instances share nothing"
+            complain(einsum.name, message)
         at_end: set[int] = set()
         for access in einsum.inputs:
             producer = made.get(access.tensor)

@@ -16,7 +16,7 @@ from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.ends import ends
 from accelsim.mapping.nest import End, Identity, Loop, Placement
-from accelsim.spec.records import LaunchSpec, MappingSpec, PhaseSpec, StorageSpec
+from accelsim.spec.records import MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
 
 REGISTERS = "registers"
@@ -71,11 +71,12 @@ def placements(
         given = given or StorageSpec(level=REGISTERS)
         level = _level(machine, name, given, complain)
         ranks = cascade.tensor(name).ranks
-        iterated = nesting.loops_of(ranks)
+        own = nesting.loops_of(ranks)
+        iterated = nesting.with_grid(own)
         looped = {loop.rank for loop in nesting.loops}
         inside = [p for rank in ranks for p in nesting.parts[rank] if p not in looped]
         elements = prod(extents[part] for part in inside)
-        identity = Identity(iterated)
+        identity = Identity(own)
         if role == "load":
             if _offset(nesting, name):
                 message = f"{name} is read at an offset: a halo cannot be mapped"
@@ -83,8 +84,8 @@ def placements(
             shared: set[int] = set()
             read = _computed(nesting, name, extents, numbers, given.keep, complain)
             if read is not None:
-                iterated, shared, elements, identity = read
-            iterated = _load_loops(nesting, name, given, iterated, shared, spec.launch, complain)
+                own, shared, elements, identity = read
+            iterated = _load_loops(nesting, name, given, own, shared, complain)
         elif given.keep:
             complain(("storage", name), f"{name} is made in this phase; `keep` has no effect")
         if role == "state":
@@ -185,7 +186,7 @@ def _table(
         role="load",
         level=level,
         slots=slots or 1,
-        iterated=_load_loops(nesting, name, given, own, set(), phase.launch, complain),
+        iterated=_load_loops(nesting, name, given, own, set(), complain),
         stored=False,
         elements=1,
         word_bytes=_word(machine, spec, name),
@@ -275,16 +276,15 @@ def _load_loops(
     given: StorageSpec,
     own: tuple[int, ...],
     shared: set[int],
-    launch: LaunchSpec | None,
     complain: Callable[..., None],
 ) -> tuple[int, ...]:
     """Loops in whose every iteration it is loaded anew: up to its innermost, less `keep`.
 
     own: loops in which another tile is needed. shared: loops that it depends on, but not in what
-    it reads, and over which it is kept. launch: instances of its grid load for themselves.
+    it reads, and over which it is kept. Instances of a grid load for themselves.
     """
     ranks = [loop.rank for loop in nesting.loops]
-    grid = launch.grid if launch is not None else []
+    grid = ranks[: nesting.grid]
     keep = set()
     for rank in given.keep:
         if rank in grid:
@@ -311,5 +311,4 @@ def _load_loops(
             complain(("storage", name, "again"), message)
         else:
             again.add(ranks.index(rank))
-    again |= {i for i, rank in enumerate(ranks) if rank in grid}
-    return tuple(sorted({*(i for i in range(innermost + 1) if i not in keep), *again}))
+    return nesting.with_grid((*(i for i in range(innermost + 1) if i not in keep), *again))

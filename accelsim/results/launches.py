@@ -25,8 +25,8 @@ class LaunchCounts:
     grid: loop -> iterations, first the one whose instances are started first after each other.
     requests: tensor -> bytes read and written of the cache, or of the outermost level without one.
     operations: unit -> operation -> Einsum -> how many, idle points of padded tiles included.
-    issued: the same for all elements of a unit, idle ones too: whole steps of `mac` on a unit with
-    a depth are the products that a kernel's matrix instructions do. level_bytes: reserved per
+    issued: unit of several dimensions -> multiply-accumulates of its steps, those of idle elements
+    too: what a kernel's matrix products do. level_bytes: reserved per
     instance. loop_body: opcode -> Einsum -> instructions of one thread in one innermost iteration.
     cache: what of the requests goes on to the outermost level, where a machine has a cache.
     """
@@ -67,10 +67,11 @@ def _counts(machine: Machine, nest: Nest, phase: Phase, program: Program) -> Lau
     for reservation in phase.reservations:
         held[reservation.level] += reservation.size_bytes
     units = {unit.name for unit in machine.units}
+    arrays = {unit.name for unit in machine.units if len(unit.shape) > 1}
     issued: dict[str, Fraction] = defaultdict(Fraction)
     for task, number in zip(phase.tasks, times, strict=True):
         for action in task.actions:
-            if action.part in units and action.action == "mac":
+            if action.part in arrays and action.action == "mac":
                 issued[action.part] += action.count * number / task.active
     operations = {part: done for part, done in action_table(counted).items() if part in units}
     return LaunchCounts(
