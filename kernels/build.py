@@ -3,11 +3,10 @@ instructions of every loop.
 
     python -m kernels.build < requests.json > results.json
 
-A request is {"case": a case, "target": 90 | 80}. The case's own launches are taken: its kernel is
-run on CPU tensors while Triton believes in a device of the target, and every launch stops once it
-is compiled. So what is compiled here is what a launch on that GPU compiles, with the same
-alignment and divisibility of the arguments. (Both follow from the shape; a small shape with the
-same divisors builds the same binary as a large one.)
+A request is {"case": a case, "target": 90 | 80}. The case's own launches are compiled with their
+own arguments, by the path that a launch on that GPU takes: the same alignment of pointers, the same
+divisibility of sizes. (A small shape whose sizes have the same divisors builds the same binary as a
+large one.)
 
 A result is {"case", "target", "launches": [...]}, in the order of the launches, or {"case",
 "target", "error"}. Of each launch:
@@ -31,10 +30,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from kernels.cases import Case, Launch, kernel
 
 SM_SHARED = {80: 164 * 1024, 90: 228 * 1024}  # bytes; CUDA C++ Programming Guide, table of limits
 SM_WARPS, SM_CTAS = 64, 32
@@ -104,19 +103,15 @@ def ctas_per_sm(registers: int, shared: int, warps: int, target: int) -> int:
     return min(by_registers, by_shared, SM_WARPS // warps, SM_CTAS)
 
 
-@contextmanager
-def captured_launches(target: int) -> Iterator[list[tuple[Any, Any]]]:
-    """Within this, every launch is compiled for sm_`target` and not run.
+def compiled(launch: Launch, target: int) -> Any:
+    """Triton's compiled kernel of a launch on sm_`target`: the path of a launch, short of running.
 
-    Yields the list that (compiled kernel, grid) of each launch is added to.
+    Triton is given a device of the target, as much of it as compilation asks for.
     """
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
-    from triton.runtime.jit import JITFunction
 
     class Device:
-        """As much of a driver as the compilation of a launch asks for."""
-
         def get_current_target(self) -> GPUTarget:
             return GPUTarget("cuda", target, 32)
 
@@ -126,20 +121,14 @@ def captured_launches(target: int) -> Iterator[list[tuple[Any, Any]]]:
         def get_current_stream(self, device: int) -> int:
             return 0
 
-    launches: list[tuple[Any, Any]] = []
-    original = JITFunction.run
-
-    def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
-        kernel = original(self, *args, grid=grid, warmup=True, **options)
-        launches.append((kernel, grid))
-        return kernel
-
     driver.set_active(Device())
-    JITFunction.run = compile_only
-    try:
-        yield launches
-    finally:
-        JITFunction.run = original
+    return launch.function.warmup(
+        grid=launch.grid,
+        **launch.arguments,
+        **launch.constants,
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
 
 
 def tool(name: str) -> str:
@@ -166,40 +155,36 @@ def read_binary(cubin: bytes) -> tuple[list[Instruction], int, int]:
     return read_sass(sass), int(found[1]), int(found[2])
 
 
-def describe(kernel: Any, grid: Any, target: int) -> dict[str, Any]:
-    """The result of one launch, from its compiled kernel; see the head of this file."""
+def describe(launch: Launch, target: int) -> dict[str, Any]:
+    """The result of one launch; see the head of this file."""
+    kernel = compiled(launch, target)
     instructions, registers, stack = read_binary(kernel.asm["cubin"])
-    meta = kernel.metadata
+    shared, warps = kernel.metadata.shared, kernel.metadata.num_warps
     return {
-        "name": meta.name,
-        "grid": list(grid),
-        "warps": meta.num_warps,
-        "stages": meta.num_stages,
+        "name": launch.name,
+        "grid": list(launch.grid),
+        "warps": warps,
+        "stages": kernel.metadata.num_stages,
         "registers": registers,
         "stack": stack,
-        "shared": meta.shared,
-        "ctas_per_sm": ctas_per_sm(registers, meta.shared, meta.num_warps, target),
+        "shared": shared,
+        "ctas_per_sm": ctas_per_sm(registers, shared, warps, target),
         "loops": [count(body) for body in loop_bodies(instructions)],
         "instructions": count(instructions),
     }
 
 
-def build(case: Any, target: int) -> list[dict[str, Any]]:
+def build(case: Case, target: int) -> list[dict[str, Any]]:
     """The launches of a case, compiled for sm_`target` (90 or 80)."""
-    from kernels.cases import kernel_of
-
-    kernel = kernel_of(case)
-    with captured_launches(target) as launches:
-        kernel.run(case, kernel.inputs(case, "cpu"))
-    return [describe(compiled, grid, target) for compiled, grid in launches]
+    offered = kernel(case.kernel)
+    plan = offered.plan(case, offered.inputs(case, "cpu"))
+    return [describe(launch, target) for launch in plan.launches]
 
 
 def main() -> None:
     """Read requests from standard input, write results to standard output."""
     if os.environ.get("TRITON_INTERPRET", "0") != "0":
         sys.exit("kernels.build: TRITON_INTERPRET is set; nothing is compiled under it")
-    from kernels.cases import Case
-
     results = []
     for request in json.load(sys.stdin):
         case, target = Case.from_dict(request["case"]), request["target"]
