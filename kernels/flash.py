@@ -198,10 +198,8 @@ def plan(case: Case, tensors: Tensors) -> Plan:
             "block_m": tile["block_m"],
             "block_n": tile["block_n"],
         },
-        # One warpgroup per 64 queries: the rows of one wgmma. Without tensor cores, twice that.
-        warps=tile.get(
-            "warps", max(tile["block_m"] // 16, 4) * (2 if q.element_size() == 4 else 1)
-        ),
+        # A warpgroup per 64 queries, the rows of one wgmma; float32, without wgmma, takes 8 warps.
+        warps=tile.get("warps", 8 if q.element_size() == 4 else max(tile["block_m"] // 16, 4)),
         stages=tile.get("stages", 2),
     )
     return Plan(written={"O": o, "LSE": lse}, launches=[launch])
