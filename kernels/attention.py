@@ -62,9 +62,8 @@ def _spans(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def inputs(case: Case, device: str) -> Tensors:
     """Q, K and V of a case, drawn on the CPU and moved.
 
-    Random: normal numbers. Needle: rows of K have norm sqrt(D), and each query is a multiple of
-    one key drawn among those it keeps, so that this key's score stands about 30 above the others'
-    (whose scores before the multiple are normal: hardly one reaches 5).
+    Random: normal numbers. Needle: each query aims at one key drawn among those it keeps, see
+    `needles`.
     """
     batch, heads, groups, queries, keys, width = (case.shape[size] for size in "BHGPMD")
     dtype = DTYPES[case.dtype]
@@ -73,17 +72,29 @@ def inputs(case: Case, device: str) -> Tensors:
     k = torch.randn(batch, groups, keys, width, generator=draw)
     v = torch.randn(batch, groups, keys, width, generator=draw)
     if case.inputs == "needle":
-        k *= math.sqrt(width) / k.norm(dim=-1, keepdim=True)
-        k = k.to(dtype).float()
         first, last, sinks = _spans(case)
         count = sinks + last - first + 1
         chosen = (torch.rand(batch, heads, queries, generator=draw) * count).long()
         chosen = torch.minimum(chosen, count - 1)
         chosen = torch.where(chosen < sinks, chosen, chosen - sinks + first)
-        of_heads = k.repeat_interleave(heads // groups, dim=1)
-        q = torch.gather(of_heads, 2, chosen[..., None].expand(-1, -1, -1, width))
-        q = q * (30.0 / (math.sqrt(width) - 5.0 if width > 36 else 1.0))
+        q, k = needles(k, chosen, dtype)
     return {name: t.to(dtype).to(device) for name, t in (("Q", q), ("K", k), ("V", v))}
+
+
+def needles(
+    k: torch.Tensor, chosen: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Q [B, H, P, D] that aim each at one key, and K [B, G, M, D] scaled and rounded for it.
+
+    chosen: the key of each query, [B, H, P]. Rows of K get the norm sqrt(D), and each query is a
+    multiple of its key, so that this key's score stands about 30 above the others' (whose scores
+    before the multiple are normal: hardly one reaches 5).
+    """
+    width = k.shape[-1]
+    k = (k * (math.sqrt(width) / k.norm(dim=-1, keepdim=True))).to(dtype).float()
+    of_heads = k.repeat_interleave(chosen.shape[1] // k.shape[1], dim=1)
+    q = torch.gather(of_heads, 2, chosen[..., None].expand(-1, -1, -1, width))
+    return q * (30.0 / (math.sqrt(width) - 5.0 if width > 36 else 1.0)), k
 
 
 def kept(case: Case, rows: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -103,12 +114,18 @@ def reference_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """O [rows, D] and LSE [rows] of some queries of one head, in float64 from the dense scores."""
     g = h * case.shape["G"] // case.shape["H"]
-    q = tensors["Q"][b, h, rows.to(tensors["Q"].device)].double()
-    k, v = tensors["K"][b, g].double(), tensors["V"][b, g].double()
-    scores = q @ k.T / math.sqrt(case.shape["D"])
-    scores = scores.masked_fill(~kept(case, rows, q.device), -math.inf)
+    q = tensors["Q"][b, h, rows.to(tensors["Q"].device)]
+    return dense(q, tensors["K"][b, g], tensors["V"][b, g], kept(case, rows, q.device))
+
+
+def dense(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, keep: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """O [P, D] and LSE [P] in float64 from the scores of all keys and a mask [P, M]."""
+    scores = q.double() @ k.double().T / math.sqrt(q.shape[-1])
+    scores = scores.masked_fill(~keep, -math.inf)
     lse = torch.logsumexp(scores, dim=-1)
-    return torch.exp(scores - lse[:, None]) @ v, lse
+    return torch.exp(scores - lse[:, None]) @ v.double(), lse
 
 
 def reference(case: Case, tensors: Tensors) -> Tensors:
