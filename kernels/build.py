@@ -26,11 +26,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kernels.cases import Case, Launch, kernel
@@ -132,10 +134,17 @@ def compiled(launch: Launch, target: int) -> Any:
 
 
 def tool(name: str) -> str:
-    """Where the disassembler is that comes with Triton."""
-    from triton import knobs
+    """Where one of NVIDIA's tools is: the one that comes with Triton, else the one installed.
 
-    return str(getattr(knobs.nvidia, name).path)
+    Raises FileNotFoundError.
+    """
+    from triton.backends import nvidia
+
+    beside = Path(nvidia.__path__[0]) / "bin" / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise FileNotFoundError(f"{name}: neither with Triton nor installed")
+    return found
 
 
 def read_binary(cubin: bytes) -> tuple[list[Instruction], int, int]:

@@ -111,8 +111,11 @@ def mma_sync(warps: int, ldmatrix: bool) -> Body:
     rows, columns, steps, region = 2, 8, 2, 32768
     b_registers = 2 * columns
     prologue = [f"mov.f32 d{i}, 0f00000000;" for i in range(4 * rows * columns)]
-    prologue += [f"xor.b32 a{i}, value, {i << 16 | i};" for i in range(4 * rows)]
-    prologue += [f"xor.b32 b{i}, value, {i << 17 | i};" for i in range(b_registers)]
+    for name, amount in (("a", 4 * rows), ("b", b_registers)):
+        for i in range(amount):  # other mantissas; zeros stay zeros
+            prologue += [f"mul.lo.u32 lane, value, {2 * len(prologue) + 3};"]
+            prologue += ["and.b32 lane, lane, 0x7f007f;"]
+            prologue += [f"xor.b32 {name}{i}, value, lane;"]
     prologue += [
         "mov.u32 base, tile;",
         "and.b32 lane, tid, 31;",
