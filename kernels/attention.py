@@ -144,3 +144,11 @@ def reference(case: Case, tensors: Tensors) -> Tensors:
 def scale_log2(case: Case) -> float:
     """1 / sqrt(D) times log2(e): exp(x / sqrt(D)) = exp2(x * scale_log2)."""
     return math.log2(math.e) / math.sqrt(case.shape["D"])
+
+
+def warps(case: Case) -> int:
+    """Warps of a program: a warpgroup per 64 queries, the rows of one wgmma.
+
+    float32 is not multiplied by wgmma, and takes 8 to have registers enough.
+    """
+    return 8 if case.dtype == "float32" else max(case.tile["block_m"] // 16, 4)

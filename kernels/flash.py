@@ -13,6 +13,7 @@ import triton.language as tl
 
 from kernels import attention
 from kernels.cases import Case, Kernel, Launch, Plan, Tensors, unwritten
+from kernels.softmax import carry, natural
 
 
 @triton.jit
@@ -53,17 +54,11 @@ def _tiles(
                     near = near | (key[None, :] < sinks)
                 keep = keep & near
             score = tl.where(keep, score, float("-inf"))
-        above = tl.maximum(maximum, tl.max(score, 1) * scale_log2)
-        p = tl.exp2(score * scale_log2 - above[:, None])
-        alpha = tl.exp2(maximum - above)
-        denominator = denominator * alpha + tl.sum(p, 1)
-        acc = acc * alpha[:, None]
         if masked:
             v = tl.load(v_ptr + offset, mask=key[:, None] < keys, other=0.0)
         else:
             v = tl.load(v_ptr + offset)
-        acc = tl.dot(p.to(v.dtype), v, acc, input_precision="ieee")
-        maximum = above
+        acc, denominator, maximum = carry(acc, denominator, maximum, score, v, scale_log2)
     return acc, denominator, maximum
 
 
@@ -153,8 +148,7 @@ def flash_fwd(
 
     o = (acc / denominator[:, None]).to(o_ptr.dtype.element_ty)
     tl.store(o_ptr + head * queries * width + offset, o, mask=exists[:, None])
-    # From exponents of 2 to the natural logarithm: times ln 2.
-    lse = (maximum + tl.log2(denominator)) * 0.6931471805599453
+    lse = natural(maximum, denominator)
     tl.store(lse_ptr + head * queries + row, lse, mask=exists)
 
 
@@ -198,8 +192,7 @@ def plan(case: Case, tensors: Tensors) -> Plan:
             "block_m": tile["block_m"],
             "block_n": tile["block_n"],
         },
-        # A warpgroup per 64 queries, the rows of one wgmma; float32, without wgmma, takes 8 warps.
-        warps=tile.get("warps", 8 if q.element_size() == 4 else max(tile["block_m"] // 16, 4)),
+        warps=tile.get("warps", attention.warps(case)),
         stages=tile.get("stages", 2),
     )
     return Plan(written={"O": o, "LSE": lse}, launches=[launch])

@@ -1,4 +1,4 @@
-"""The softmax carried over one more tile of keys: the step that kernels with tables share.
+"""The softmax carried over one more tile of keys: the step that the one-pass kernels share.
 
 arXiv 2307.08691, Algorithm 1, lines 9 and 10, with exponents of 2: scores are scaled by
 log2(e) / sqrt(D), and the maximum is kept in that unit.
@@ -12,8 +12,8 @@ import triton.language as tl
 def carry(acc, denominator, maximum, score, v, scale_log2):
     """acc [rows, width], denominator and maximum [rows] after a tile of scores and its values.
 
-    Left out keys have the score -inf. A maximum starts at -inf: each row keeps a key of its first
-    tile, or it becomes NaN.
+    Left out keys have the score -inf. Where a row may keep no key of its first tiles, the maximum
+    starts at a finite number below all scores: from -inf the row would become NaN.
     """
     above = tl.maximum(maximum, tl.max(score, 1) * scale_log2)
     p = tl.exp2(score * scale_log2 - above[:, None])

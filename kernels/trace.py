@@ -79,7 +79,9 @@ class Recorder:
         """One access, by pointers of the interpreter and a mask (None = every lane)."""
         addresses = np.asarray(pointers.data)
         if mask is not None:
-            addresses = addresses[np.broadcast_to(np.asarray(mask.data), addresses.shape)]
+            # The interpreter keeps some masks as integers, which would index rather than choose.
+            chosen = np.asarray(mask.data).astype(bool)
+            addresses = addresses[np.broadcast_to(chosen, addresses.shape)]
         if not addresses.size:
             return
         lane = max(pointers.get_element_ty().primitive_bitwidth // 8, 1)
