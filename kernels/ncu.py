@@ -10,9 +10,10 @@ import csv
 import io
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Public names; a chip has those of them that `available` finds.
 METRICS = (
@@ -175,3 +176,18 @@ def command(ncu: str, log: Path, metrics: Sequence[str], flush: bool) -> list[st
         *("--print-units", "base", "--csv", "--page", "raw", "--log-file", str(log)),
         *("--metrics", ",".join(metrics)),
     ]
+
+
+def made_up(manifest: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+    """A CSV in the wide form for the launches of a manifest, with numbers that mean nothing."""
+    text = io.StringIO()
+    text.write("==PROF== Connected to process 1\n")
+    rows = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    rows.writerow(["ID", "Kernel Name", "Block Size", "Grid Size", *metrics])
+    rows.writerow(["", "", "", "", *("byte" if "bytes" in m else "inst" for m in metrics)])
+    launches = [launch for entry in manifest for launch in entry["launches"]]
+    for i, launch in enumerate(launches):
+        grid = ", ".join(map(str, (*launch["grid"], 1, 1)[:3]))
+        values = [f"{1000 * (i + 1) + j:,}" for j in range(len(metrics))]
+        rows.writerow([i, launch["name"], "(128, 1, 1)", f"({grid})", *values])
+    return text.getvalue()
