@@ -72,11 +72,11 @@ def splitk_partial(
         for j in range(begin, end):
             physical = tl.load(pages_ptr + b * table_width + j).to(tl.int64)
             keep = j * page + slot < length
-            offset = ((physical * page + slot) * groups + g)[:, None] * width + d[None, :]
-            k = tl.load(k_ptr + offset, mask=keep[:, None], other=0.0)
+            kv_offset = ((physical * page + slot) * groups + g)[:, None] * width + d[None, :]
+            k = tl.load(k_ptr + kv_offset, mask=keep[:, None], other=0.0)
             score = tl.dot(q, tl.trans(k), input_precision="ieee")
             score = tl.where(keep[None, :], score, float("-inf"))
-            v = tl.load(v_ptr + offset, mask=keep[:, None], other=0.0)
+            v = tl.load(v_ptr + kv_offset, mask=keep[:, None], other=0.0)
             acc, denominator, maximum = carry(acc, denominator, maximum, score, v, scale_log2)
         offset = partial[:, None] * width + d[None, :]
         tl.store(op_ptr + offset, acc / denominator[:, None], mask=exists[:, None])
