@@ -226,7 +226,7 @@ def plan(case: Case, tensors: Tensors) -> Plan:
             "block_m": tile["block_m"],
             "block_n": tile["block_n"],
         },
-        warps=tile.get("warps", max(tile["block_m"] // 16, 4)),
+        warps=tile.get("warps", attention.warps(case)),
         stages=tile.get("stages", 2),
     )
     return Plan(written={"O": o, "LSE": lse}, launches=[launch])

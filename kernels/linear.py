@@ -131,7 +131,8 @@ def plan(case: Case, tensors: Tensors) -> Plan:
             "chunk": tile["chunk"],
             "block_f": tile["block_f"],
         },
-        warps=tile.get("warps", 4),
+        # As `attention.warps`, with the chunk's positions for the queries.
+        warps=tile.get("warps", 8 if v.element_size() == 4 else max(tile["chunk"] // 16, 4)),
         stages=tile.get("stages", 2),
     )
     return Plan(written={"O": o}, launches=[launch])

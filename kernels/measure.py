@@ -1,0 +1,379 @@
+"""Measures on one GPU what the simulator predicts: numbers, traffic, rates. No time of attention.
+
+    python kernels/measure.py --out runs [--budget 420] [--dry-run]
+
+Sections run in the order of `SECTIONS`, each in a process of its own, so that one that fails or
+hangs takes nothing with it; what failed and what was not reached is in the record, which is written
+anew after every section. The sections of counters run under Nsight Compute. A dry run goes the same
+way on a CPU: kernels in Triton's interpreter on small shapes, counters and rates made up.
+
+Attention is counted and checked, never timed: predictions of its time must come first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from kernels import ncu, protocol, records
+from kernels.cases import Case
+
+ROWS = 64  # of a head that are compared with float64 where a whole reference is too large
+TABLED = ("flash_fwd", "flash1", "unfused")  # kernels whose reference is there row by row
+
+
+def device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def small(cases: Iterable[Case]) -> list[Case]:
+    """The first case alone, small enough for the interpreter."""
+    case = next(iter(cases))
+    shape = {size: min(value, 64 if size in "PMT" else 2) for size, value in case.shape.items()}
+    shape |= {size: 16 for size in "DEF" if size in shape}
+    tile = {**case.tile, **{name: 32 for name in ("block_m", "block_n") if name in case.tile}}
+    return [dataclasses.replace(case, shape=shape, tile=tile, dtype="float16")]
+
+
+def check(case: Case, outputs: dict[str, Any], references: dict[str, Any]) -> dict[str, Any]:
+    """Errors of each output against its reference, and whether all pass the gate."""
+    import math
+
+    from kernels.cases import errors, gate
+
+    found = {name: errors(name, outputs[name], ref) for name, ref in references.items()}
+    numbers = [number for error in found.values() for number in error.values()]
+    passed = all(math.isfinite(number) and number <= gate(case) for number in numbers)
+    return {"case": case.to_dict(), "gate": gate(case), "errors": found, "passed": passed}
+
+
+def section_device(dry_run: bool) -> dict[str, Any]:
+    """The device's properties, copies in its memory, launches."""
+    import torch
+
+    from kernels import rates
+
+    properties: dict[str, Any] = {}
+    if not dry_run:
+        given = torch.cuda.get_device_properties(0)
+        properties = {
+            "name": given.name,
+            "capability": [given.major, given.minor],
+            "sms": given.multi_processor_count,
+            "l2_bytes": given.L2_cache_size,
+            "memory_bytes": given.total_memory,
+        }
+    return {
+        "properties": properties,
+        "copies": rates.copies(dry_run),
+        "launches": rates.launches(dry_run),
+    }
+
+
+def section_numerics(dry_run: bool) -> list[dict[str, Any]]:
+    """All kernels against whole float64 references."""
+    from kernels.cases import kernel
+
+    results = []
+    for case in small(protocol.numerics()) if dry_run else protocol.numerics():
+        offered = kernel(case.kernel)
+        tensors = offered.inputs(case, device())
+        written = offered.run(case, tensors)
+        references = offered.reference(case, tensors)
+        results.append(check(case, written, {name: references[name] for name in offered.outputs}))
+    return results
+
+
+def section_rows(dry_run: bool) -> list[dict[str, Any]]:
+    """The protocol's own shapes with needle inputs: some rows of the first and the last head."""
+    import torch
+
+    from kernels import attention
+    from kernels.cases import kernel
+
+    results: list[dict[str, Any]] = []
+    for given in small(protocol.protocol()) if dry_run else protocol.protocol():
+        if given.kernel not in TABLED:
+            results.append({"case": given.to_dict(), "skipped": "no reference of single rows"})
+            continue
+        case = dataclasses.replace(given, inputs="needle")
+        offered = kernel(case.kernel)
+        tensors = offered.inputs(case, device())
+        written = offered.run(case, tensors)
+        queries = case.shape["P"]
+        draw = torch.Generator().manual_seed(1)
+        rows = torch.randint(queries, (min(ROWS, queries),), generator=draw)
+        rows[0], rows[-1] = 0, queries - 1
+        heads = ((0, 0), (case.shape["B"] - 1, case.shape["H"] - 1))
+        pairs = [attention.reference_rows(case, tensors, b, h, rows) for b, h in heads]
+        references = dict(zip(("O", "LSE"), map(torch.stack, zip(*pairs, strict=True)), strict=True))
+        at = rows.to(tensors["Q"].device)
+        outputs = {
+            name: torch.stack([written[name][b, h, at] for b, h in heads])
+            for name in offered.outputs
+        }
+        kept = {name: references[name] for name in offered.outputs}
+        results.append({**check(case, outputs, kept), "rows": len(rows), "heads": heads})
+        del tensors, written, outputs, references, pairs, kept
+        torch.cuda.empty_cache()
+    return results
+
+
+def section_counters(cases: list[Case], dry_run: bool) -> list[dict[str, Any]]:
+    """Launches each case once unobserved, then once between the profiler's start and stop.
+
+    The manifest of what was launched: per case its inputs' sha256 and the launches.
+    """
+    import torch
+
+    from kernels.cases import kernel
+
+    on_gpu = device() == "cuda"
+    manifest = []
+    for case in small(cases) if dry_run else cases:
+        offered = kernel(case.kernel)
+        tensors = offered.inputs(case, "cpu")
+        digest = hashlib.sha256()
+        for name in sorted(tensors):
+            digest.update(tensors[name].contiguous().view(torch.uint8).numpy().data)
+        tensors = {name: tensor.to(device()) for name, tensor in tensors.items()}
+        plan = offered.plan(case, tensors)
+        for launch in plan.launches:
+            launch()
+        if on_gpu:
+            torch.cuda.synchronize()
+            torch.cuda.cudart().cudaProfilerStart()
+            for launch in plan.launches:
+                launch()
+            torch.cuda.synchronize()
+            torch.cuda.cudart().cudaProfilerStop()
+        launches = [{"name": one.name, "grid": list(one.grid)} for one in plan.launches]
+        manifest.append(
+            {"case": case.to_dict(), "inputs_sha256": digest.hexdigest(), "launches": launches}
+        )
+        del tensors, plan
+        torch.cuda.empty_cache()
+    return manifest
+
+
+def section_rates(tables: Iterable[str], dry_run: bool) -> dict[str, Any]:
+    """The named tables of `kernels.rates`; of each only the first rate in a dry run."""
+    from kernels import rates
+
+    results = {}
+    for name in tables:
+        table = list(getattr(rates, name).items())
+        for key, rate in table[:1] if dry_run else table:
+            results[key] = rates.measure(rate, dry_run=dry_run)
+    return results
+
+
+def section_clocks(dry_run: bool) -> dict[str, Any]:
+    from kernels import rates
+
+    return rates.clocks(dry_run)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a run, in a process of its own.
+
+    work: returns what goes into the record. limit: seconds after which it is stopped. counters:
+    None, or under ncu: whether caches are emptied before each launch.
+    """
+
+    work: Callable[[bool], Any]
+    limit: float
+    counters: bool | None = None
+
+
+def _counters(cases: Callable[[], list[Case]], limit: float, flush: bool = True) -> Section:
+    return Section(lambda dry_run: section_counters(cases(), dry_run), limit, flush)
+
+
+SECTIONS = {
+    "device": Section(section_device, 60),
+    "numerics": Section(section_numerics, 150),
+    "counters order": _counters(protocol.order, 90),
+    "counters knee": _counters(protocol.knee, 120),
+    "rates alone": Section(lambda dry_run: section_rates(("TENSOR", "VECTORS"), dry_run), 90),
+    "rates together": Section(lambda dry_run: section_rates(("TOGETHER",), dry_run), 60),
+    "counters shapes": _counters(protocol.shapes, 150),
+    "counters warm": _counters(protocol.warm, 60, flush=False),
+    "clocks": Section(section_clocks, 60),
+    "numerics of rows": Section(section_rows, 150),
+}
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the GPU as it is found, in text; "absent" for what this machine has not."""
+    fields = (
+        "name,driver_version,clocks.current.sm,clocks.max.sm,clocks.current.memory,"
+        "power.limit,temperature.gpu,ecc.mode.current"
+    )
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    values = ["absent"] * len(fields.split(","))
+    if shutil.which(command[0]):
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        values = [value.strip() for value in shown.stdout.splitlines()[0].split(",")]
+    found: dict[str, Any] = dict(zip(fields.split(","), values, strict=True))
+    found["python"] = platform.python_version()
+    for package in ("torch", "triton", "numpy"):
+        found[package] = importlib.metadata.version(package)
+    tool = shutil.which("ncu")
+    found["ncu"] = (
+        subprocess.run([tool, "--version"], capture_output=True, text=True).stdout.split("Version")
+        if tool
+        else ["absent"]
+    )[-1].strip()
+    return found
+
+
+def metrics(dry_run: bool) -> dict[str, Any]:
+    """The metrics that ncu has here: found, missing, and collections that could not be listed."""
+    names: set[str] = set()
+    unlisted = {}
+    for collection in ("profiling", "launch"):
+        try:
+            names |= {m.split(".")[0] for m in ncu.METRICS} if dry_run else listed(collection)
+        except (OSError, subprocess.SubprocessError) as error:
+            unlisted[collection] = str(error)
+    found, missing = ncu.available(names)
+    return {"found": found, "missing": missing, "unlisted": unlisted}
+
+
+def listed(collection: str) -> set[str]:
+    return ncu.listed("ncu", collection)
+
+
+def run(command: list[str], seconds: float, dry_run: bool) -> None:
+    """Runs a command, and stops it with all that it started when the time is over.
+
+    Raises RuntimeError with the end of what it wrote.
+    """
+    environment = {**os.environ, "TRITON_INTERPRET": "1" if dry_run else "0"}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise RuntimeError(f"stopped after {seconds:.0f} s") from None
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}: {said[-3000:]}")
+
+
+class Run:
+    """A run in progress: the record, its file, and how one section is done."""
+
+    def __init__(self, folder: Path, dry_run: bool) -> None:
+        found = environment()
+        self.dry_run = dry_run
+        self.path = records.new_file(folder, "dry-run" if dry_run else found["name"])
+        self.record: dict[str, Any] = {
+            "schema": records.SCHEMA,
+            "dry_run": dry_run,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "environment": found,
+            "sources": records.sources(),
+            "metrics": {},
+            "sections": {},
+            "failed": {},
+            "not_reached": [],
+        }
+
+    def do(self, name: str, seconds: float) -> Any:
+        """The result of a section, which must be over after some seconds."""
+        section = SECTIONS[name]
+        counters = section.counters is not None
+        if counters and not self.record["metrics"]:
+            self.record["metrics"] = metrics(self.dry_run)
+        with tempfile.TemporaryDirectory() as scratch:
+            result, log = Path(scratch) / "result.json", Path(scratch) / "ncu.csv"
+            command = [sys.executable, __file__, "--section", name, "--out", str(result)]
+            command += ["--dry-run"] * self.dry_run
+            if counters and not self.dry_run:
+                found = self.record["metrics"]["found"]
+                command = ncu.command("ncu", log, found, bool(section.counters)) + command
+            try:
+                run(command, seconds, self.dry_run)
+                found = json.loads(result.read_text())
+                if counters and self.dry_run:
+                    log.write_text(ncu.made_up(found, self.record["metrics"]["found"]))
+            finally:
+                if log.exists():  # also of a section that failed: the counters may be of use
+                    with records.raw_file(self.path).open("a") as raw:
+                        raw.write(f"{records.MARK}{name}\n{log.read_text()}\n")
+            return records.join(ncu.parse(log.read_text()), found) if counters else found
+
+    def save(self) -> None:
+        partial = self.path.with_suffix(".part")
+        partial.write_text(json.dumps(self.record, indent=1) + "\n")
+        partial.replace(self.path)
+
+
+def conduct(this: Run, budget: float, clock: Callable[[], float] = time.monotonic) -> None:
+    """All sections in order, as far as the budget of seconds goes; the record is kept up to date."""
+    start = clock()
+    this.save()
+    for name, section in SECTIONS.items():
+        left = budget - (clock() - start)
+        if left <= 0:
+            this.record["not_reached"].append(name)
+        else:
+            try:
+                this.record["sections"][name] = this.do(name, min(section.limit, left))
+            except Exception as error:  # whatever it is, the sections behind it are worth having
+                this.record["failed"][name] = f"{type(error).__name__}: {error}"
+        this.save()
+    this.record["elapsed_s"] = round(clock() - start, 1)
+    this.save()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the record")
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds; 420 by default")
+    parser.add_argument("--dry-run", action="store_true", help="on a CPU, with made-up counters")
+    parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.section:  # a process of one section: --out is the file of its result
+        given.out.write_text(json.dumps(SECTIONS[given.section].work(given.dry_run)))
+        return
+    this = Run(given.out, given.dry_run)
+    conduct(this, given.budget)
+    done, failed = list(this.record["sections"]), this.record["failed"]
+    print(f"{this.path}: {len(done)} of {len(SECTIONS)} sections, {this.record['elapsed_s']} s")
+    for name, error in failed.items():
+        print(f"failed: {name}: {error}")
+    for name in this.record["not_reached"]:
+        print(f"not reached: {name}")
+
+
+if __name__ == "__main__":
+    main()
