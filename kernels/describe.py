@@ -2,7 +2,7 @@
 
     python -m kernels.describe < cases.json > described.json
 
-For each case, in order, {"case", "launches": [{"name", "grid", "constants", "warps", "stages"}],
+For each case, in order, {"case", "gate", "launches": [{"name", "grid", "constants", "warps", "stages"}],
 "shapes": {tensor: sizes}, "tables": {tensor: whole numbers}}, or {"case", "error": text}.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from kernels.cases import Case, Plan, Tensors, kernel
+from kernels.cases import Case, Plan, Tensors, gate, kernel
 
 
 def describe(case: Case, tensors: Tensors, plan: Plan) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def describe(case: Case, tensors: Tensors, plan: Plan) -> dict[str, Any]:
     every = {**tensors, **plan.written}
     return {
         "case": case.to_dict(),
+        "gate": gate(case),
         "launches": [
             {
                 "name": launch.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import triton
 import triton.language as tl
 
@@ -141,7 +142,8 @@ def plan(case: Case, tensors: Tensors) -> Plan:
     shape, tile = case.shape, case.tile
     q = tensors["Q"]
     pairs = (shape["B"], shape["H"], shape["P"], shape["M"])
-    s, a = (unwritten(pairs, q.dtype, q.device) for _ in range(2))
+    # Scores of 16 bits would cost more than the gates allow: half a unit in the last place of 8.
+    s, a = (unwritten(pairs, dtype, q.device) for dtype in (torch.float32, q.dtype))
     o = unwritten(tuple(q.shape), q.dtype, q.device)
     heads_first = case.order == "heads"
     rows = tile.get("rows", 1)
