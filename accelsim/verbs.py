@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from accelsim.results import Execution, Result
 from accelsim.results.launches import launches
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
+
+if TYPE_CHECKING:
+    from accelsim.engine.cache import Accesses
 
 WORD_BYTES = 2
 """Of a value where no machine says: 16 bits, as on every shipped one."""
@@ -104,9 +107,11 @@ def traffic(
     lowered = program.lower(mapped)
     counts = launches(mapped, lowered)
     if cache and machine.cache is not None:
+        from accelsim.engine.stream import through_cache
+
         pairs = zip(counts, mapped.nests, lowered.phases, strict=True)
         counts = [
-            dataclasses.replace(one, cache=engine.through_cache(machine, nest, phase))
+            dataclasses.replace(one, cache=through_cache(machine, nest, phase))
             for one, nest, phase in pairs
         ]
     return {
@@ -116,6 +121,24 @@ def traffic(
         "inputs": loaded.inputs,
         "notes": [*lowered.notes, *loaded.notes],
     }
+
+
+def streams(
+    mapping_name: str,
+    model: str | spec.Document[Any],
+    seq_len: int | None = None,
+    *,
+    settings: Sequence[str] = (),
+) -> list[tuple[list[str], Accesses]]:
+    """Per launch the names of its tensors and all that its instances ask for, tile by tile."""
+    from accelsim.engine.stream import accesses
+
+    mapped = _load(mapping_name, model, seq_len, settings).mapping
+    phases = program.lower(mapped).phases
+    return [
+        ([placement.tensor for placement in nest.placements], accesses(nest, phase))
+        for nest, phase in zip(mapped.nests, phases, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

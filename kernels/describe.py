@@ -2,8 +2,9 @@
 
     python -m kernels.describe < cases.json > described.json
 
-For each case, in order, {"case", "gate", "launches": [{"name", "grid", "constants", "warps", "stages"}],
-"shapes": {tensor: sizes}, "tables": {tensor: whole numbers}}, or {"case", "error": text}.
+For each case, in order, {"case", "gate": largest error, "launches": [{"name", "grid", "constants",
+"warps", "stages"}], "shapes": {tensor: sizes}, "tables": {tensor: whole numbers}}, or {"case",
+"error": text}.
 """
 
 from __future__ import annotations

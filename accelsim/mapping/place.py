@@ -95,7 +95,9 @@ def placements(
                 for rank, index in zip(ranks, cascade.einsum(name).output.indices, strict=True)
                 if getattr(index, "offset", 0)
             }
-            iterated = tuple(i for i in iterated if i not in nesting.loops_of(tuple(moving)))
+            along = nesting.loops_of(tuple(moving))
+            iterated = tuple(i for i in iterated if i not in along)
+            identity = Identity(tuple(i for i in own if i not in along))
         if given.off_chip and (role == "load" or given.spilled):
             message = f"{name}.off_chip: for what is made in this phase, all of it"
             complain(("storage", name, "off_chip"), message)

@@ -51,7 +51,7 @@ def bind(described: Described, arch: str = "h200") -> Bound:
         message = f"no mapping describes the kernel {case['kernel']!r}"
         raise AccelsimError(Fault(message, help=nearest(str(case["kernel"]), KERNELS)))
     name = kernel.mapping
-    if case["order"] == "heads" and case["kernel"] == "flash_fwd":
+    if case["order"] == "heads" and case["kernel"] in {"flash_fwd", "block_sparse"}:
         name += "_heads"
     ranks = dict(case["shape"])
     width = ranks.pop("D", None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelsim import verbs
 from accelsim.validate.cases import Bound, Described, bind
+
+if TYPE_CHECKING:
+    from accelsim.engine.cache import Accesses
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,54 @@ def differences(traced: Described) -> list[Difference]:
         if programs != instances:
             out.append(Difference(launch["name"], "instances", programs, instances))
     return out
+
+
+def trace_faults(traced: Described) -> list[str]:
+    """Where the accesses of a kernel's programs are not those of the mapping's instances.
+
+    Each program has to do the same steps; in a step, the same loads and stores of as many bytes;
+    and two accesses are to one place if and only if they are to one tile. Raises AccelsimError.
+    """
+    bound = bind(traced)
+    streams = verbs.streams(bound.mapping, bound.workload, settings=bound.settings)
+    out = []
+    for launch, (names, asked) in zip(traced["launches"], streams, strict=True):
+        fault = _trace_fault(launch["trace"], bound.names, names, asked)
+        out += [] if fault is None else [f"{launch['name']}: {fault}"]
+    return out
+
+
+def _trace_fault(
+    trace: list[list[list[Any]]], others: Mapping[str, str], names: list[str], asked: Accesses
+) -> str | None:
+    assert asked.tensor is not None  # verbs.streams numbers tensors
+    if len(trace) != len(asked.instances) - 1:
+        return f"{len(trace)} programs, {len(asked.instances) - 1} instances"
+    places: dict[int, tuple[str, int]] = {}
+    for number, program in enumerate(trace):
+        begin, end = asked.instances[number], asked.instances[number + 1]
+        total = int(asked.steps[end] - asked.steps[begin])
+        if len(program) != total:
+            return f"program {number}: {len(program)} accesses, {total} of the instance"
+        done = 0
+        for step in range(begin, end):
+            own = range(int(asked.steps[step]), int(asked.steps[step + 1]))
+            wanted = sorted(
+                (names[asked.tensor[c]], "w" if asked.write[a] else "r", int(asked.size[c]), int(c))
+                for a in own
+                for c in [asked.chunk[a]]
+            )
+            here = sorted(
+                (others.get(tensor, tensor), kind, size, first)
+                for tensor, kind, first, size in program[done : done + len(own)]
+            )
+            done += len(own)
+            if [w[:3] for w in wanted] != [h[:3] for h in here]:
+                return f"program {number}, step {step - begin}: {here}, not {wanted}"
+            for (tensor, _, _, chunk), (_, _, _, first) in zip(wanted, here, strict=True):
+                if places.setdefault(chunk, (tensor, first)) != (tensor, first):
+                    at, other = places[chunk][1], first
+                    return f"program {number}: a tile of {tensor} is at {at} and at {other}"
+    if len(set(places.values())) != len(places):
+        return "two tiles are at one place"
+    return None

@@ -1,0 +1,86 @@
+"""Runs the kernels' own programs, each in a process of its own, and reads what they say.
+
+Triton decides at its import whether it interprets or compiles, and this package has to do without
+both torch and Triton where they are not installed: nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelsim.errors import AccelsimError
+from accelsim.spec.load import data_root
+
+MODULES = ("torch", "triton")
+
+
+def folder() -> Path:
+    """Where the kernels are: a package named `kernels`."""
+    return data_root() / "kernels"
+
+
+def missing() -> str | None:
+    """Why kernels cannot be run here, or None."""
+    absent = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if absent:
+        return f"{' and '.join(absent)} not installed: pip install 'accelsim[kernels]'"
+    return None
+
+
+def no_gpu() -> str | None:
+    """Why kernels cannot be run on a GPU here, or None. In a process of its own: torch is heavy."""
+    code = "import torch; print(torch.cuda.is_available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return None if done.stdout.strip() == "True" else "torch finds no CUDA device"
+
+
+def has_ncu() -> bool:
+    return shutil.which("ncu") is not None
+
+
+def traced(cases: Sequence[dict[str, Any]], *, trace: bool = False) -> list[dict[str, Any]]:
+    """Cases run in Triton's interpreter; see kernels/trace.py. Raises AccelsimError."""
+    jobs = max(1, min(os.cpu_count() or 1, len(cases)))
+    more = ["--trace"] if trace else []
+    found: list[dict[str, Any]] = _program("trace", cases, ["--jobs", str(jobs), *more], True)
+    return found
+
+
+def described(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What cases launch; see kernels/describe.py. Raises AccelsimError."""
+    found: list[dict[str, Any]] = _program("describe", cases, [], False)
+    return found
+
+
+def built(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cases compiled without a GPU; see kernels/build.py. Raises AccelsimError."""
+    found: list[dict[str, Any]] = _program("build", requests, [], False)
+    return found
+
+
+def _program(name: str, given: Sequence[Any], options: Sequence[str], interpret: bool) -> Any:
+    command = [sys.executable, "-m", f"kernels.{name}", *options]
+    environment = {**os.environ, "PYTHONPATH": str(folder().parent)}
+    environment.pop("TRITON_INTERPRET", None)
+    if interpret:
+        environment["TRITON_INTERPRET"] = "1"
+    done = subprocess.run(
+        command,
+        input=json.dumps(list(given)),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise AccelsimError(f"kernels/{name}.py ended with status {done.returncode}: {last}")
+    return json.loads(done.stdout)
