@@ -87,7 +87,9 @@ def loop_bodies(instructions: list[Instruction]) -> list[list[Instruction]]:
             if start < instruction.address:
                 spans.add((start, instruction.address))
     innermost = [
-        (a, b) for a, b in spans if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
+        (a, b)
+        for a, b in spans
+        if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
     ]
     return [[i for i in instructions if a <= i.address <= b] for a, b in sorted(innermost)]
 

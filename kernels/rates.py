@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import statistics
 import subprocess
 import tempfile
@@ -110,7 +111,7 @@ def reduce(
     regular = [found for found in held.values() if sorted(index for index, _ in found) == runs]
     if not regular:
         raise ValueError(f"no multiprocessor holds one of each of {len(runs)} agents")
-    result: dict[str, Any] = {"sms": len(regular), "agents": {}}
+    result: dict[str, Any] = {"sms": len(regular), "agents": []}
     for index in runs:
         agents = [agent for found in regular for which, agent in found if which == index]
         cycles = [agent["clock_end"] - agent["clock_start"] for agent in agents]
@@ -119,17 +120,14 @@ def reduce(
             for clocks, agent in zip(cycles, agents, strict=True)
         ]
         work = {}
-        for name, amount in bodies[index].work.items():
+        for kind, amount in bodies[index].work.items():
             rates = [
                 amount * agent["iterations"] / clocks
                 for clocks, agent in zip(cycles, agents, strict=True)
             ]
-            work[f"{name}_per_clock"] = {
-                "median": statistics.median(rates),
-                "least": min(rates),
-                "most": max(rates),
-            }
-        result["agents"][bodies[index].name] = {**work, "clock_hz": statistics.median(hertz)}
+            work[f"{kind}_per_clock"] = spread(rates)
+        name, clock = bodies[index].name, statistics.median(hertz)
+        result["agents"].append({"agent": name, **work, "clock_hz": clock})
     return result
 
 
@@ -233,7 +231,7 @@ def milliseconds(work: Callable[[], object], repeats: int) -> list[float]:
         work()
         mark.record()
     torch.cuda.synchronize()
-    return [a.elapsed_time(b) for a, b in zip(marks, marks[1:], strict=False)]
+    return [a.elapsed_time(b) for a, b in itertools.pairwise(marks)]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
