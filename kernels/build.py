@@ -23,6 +23,7 @@ A result is {"case", "target", "launches": [...]}, in the order of the launches,
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -87,7 +88,9 @@ def loop_bodies(instructions: list[Instruction]) -> list[list[Instruction]]:
             if start < instruction.address:
                 spans.add((start, instruction.address))
     innermost = [
-        (a, b) for a, b in spans if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
+        (a, b)
+        for a, b in spans
+        if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
     ]
     return [[i for i in instructions if a <= i.address <= b] for a, b in sorted(innermost)]
 
@@ -138,9 +141,8 @@ def tool(name: str) -> str:
 
     Raises FileNotFoundError.
     """
-    from triton.backends import nvidia
-
-    beside = Path(nvidia.__path__[0]) / "bin" / name
+    triton = importlib.util.find_spec("triton")
+    beside = Path((triton and triton.origin) or "/").parent / "backends/nvidia/bin" / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:
         raise FileNotFoundError(f"{name}: neither with Triton nor installed")

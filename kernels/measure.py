@@ -1,6 +1,6 @@
 """Measures on one GPU what the simulator predicts: numbers, traffic, rates. No time of attention.
 
-    python kernels/measure.py --out runs [--budget 420] [--dry-run]
+    python kernels/measure.py --out kernels/runs [--budget 420] [--only SECTION ...] [--dry-run]
 
 Sections run in the order of `SECTIONS`, each in a process of its own, so that one that fails or
 hangs takes nothing with it; what failed and what was not reached is in the record, which is written
@@ -70,7 +70,7 @@ def section_device(dry_run: bool) -> dict[str, Any]:
     """The device's properties, copies in its memory, launches."""
     import torch
 
-    from kernels import rates
+    from kernels import overheads
 
     properties: dict[str, Any] = {}
     if not dry_run:
@@ -84,8 +84,8 @@ def section_device(dry_run: bool) -> dict[str, Any]:
         }
     return {
         "properties": properties,
-        "copies": rates.copies(dry_run),
-        "launches": rates.launches(dry_run),
+        "copies": overheads.copies(dry_run),
+        "launches": overheads.launches(dry_run),
     }
 
 
@@ -104,14 +104,18 @@ def section_numerics(dry_run: bool) -> list[dict[str, Any]]:
 
 
 def section_rows(dry_run: bool) -> list[dict[str, Any]]:
-    """The protocol's own shapes with needle inputs: some rows of the first and the last head."""
+    """The protocol's own shapes with needle inputs: some rows of the first and the last head.
+
+    Grids with heads fastest are left out: they run the same programs.
+    """
     import torch
 
     from kernels import attention
     from kernels.cases import kernel
 
     results: list[dict[str, Any]] = []
-    for given in small(protocol.protocol()) if dry_run else protocol.protocol():
+    cases = [case for case in protocol.protocol() if case.order == "rows"]
+    for given in small(cases) if dry_run else cases:
         if given.kernel not in TABLED:
             results.append({"case": given.to_dict(), "skipped": "no reference of single rows"})
             continue
@@ -125,15 +129,15 @@ def section_rows(dry_run: bool) -> list[dict[str, Any]]:
         rows[0], rows[-1] = 0, queries - 1
         heads = ((0, 0), (case.shape["B"] - 1, case.shape["H"] - 1))
         pairs = [attention.reference_rows(case, tensors, b, h, rows) for b, h in heads]
-        references = dict(zip(("O", "LSE"), map(torch.stack, zip(*pairs, strict=True)), strict=True))
+        o, lse = (torch.stack(parts) for parts in zip(*pairs, strict=True))
         at = rows.to(tensors["Q"].device)
         outputs = {
             name: torch.stack([written[name][b, h, at] for b, h in heads])
             for name in offered.outputs
         }
-        kept = {name: references[name] for name in offered.outputs}
-        results.append({**check(case, outputs, kept), "rows": len(rows), "heads": heads})
-        del tensors, written, outputs, references, pairs, kept
+        references = {n: r for n, r in (("O", o), ("LSE", lse)) if n in offered.outputs}
+        results.append({**check(case, outputs, references), "rows": len(rows), "heads": heads})
+        del tensors, written
         torch.cuda.empty_cache()
     return results
 
@@ -337,17 +341,22 @@ class Run:
         partial.replace(self.path)
 
 
-def conduct(this: Run, budget: float, clock: Callable[[], float] = time.monotonic) -> None:
-    """All sections in order, as far as the budget of seconds goes; the record is kept up to date."""
+def conduct(
+    this: Run,
+    names: Iterable[str],
+    budget: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """The named sections in order, as far as the budget of seconds goes, each saved when done."""
     start = clock()
     this.save()
-    for name, section in SECTIONS.items():
+    for name in names:
         left = budget - (clock() - start)
         if left <= 0:
             this.record["not_reached"].append(name)
         else:
             try:
-                this.record["sections"][name] = this.do(name, min(section.limit, left))
+                this.record["sections"][name] = this.do(name, min(SECTIONS[name].limit, left))
             except Exception as error:  # whatever it is, the sections behind it are worth having
                 this.record["failed"][name] = f"{type(error).__name__}: {error}"
         this.save()
@@ -360,15 +369,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the record")
     parser.add_argument("--budget", type=float, default=420.0, help="seconds; 420 by default")
     parser.add_argument("--dry-run", action="store_true", help="on a CPU, with made-up counters")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="these sections alone")
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.section:  # a process of one section: --out is the file of its result
         given.out.write_text(json.dumps(SECTIONS[given.section].work(given.dry_run)))
         return
     this = Run(given.out, given.dry_run)
-    conduct(this, given.budget)
+    names = [name for name in SECTIONS if name in (given.only or SECTIONS)]
+    conduct(this, names, given.budget)
     done, failed = list(this.record["sections"]), this.record["failed"]
-    print(f"{this.path}: {len(done)} of {len(SECTIONS)} sections, {this.record['elapsed_s']} s")
+    print(f"{this.path}: {len(done)} of {len(names)} sections, {this.record['elapsed_s']} s")
     for name, error in failed.items():
         print(f"failed: {name}: {error}")
     for name in this.record["not_reached"]:

@@ -120,6 +120,7 @@ def numerics() -> list[Case]:
                 Case("flash_fwd", dtype, shape, mask, tile)
                 for mask in ({}, causal, {**causal, "window": 100, "sinks": 4})
             ),
+            Case("flash_fwd", dtype, shape, causal, tile, order="heads"),
             Case("flash1", dtype, {**shape, "G": 4}, causal, tile),
             Case("unfused", dtype, shape, causal, tile),
             Case("splitk", dtype, decode, tile={"page": 32, "splits": 4}),

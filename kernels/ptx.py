@@ -178,8 +178,12 @@ def _vector(name: str, threads: int, loop: list[str], work: dict[str, int]) -> B
     return Body(
         name=f"{name}, {threads // 32} warps",
         threads=threads,
-        registers=[("f32", "x", CHAINS), ("f32", "m", 2), ("f32", "l", 2), ("f32", "c", 0)]
-        + [("f32", "s", 0), ("b32" if name == "convert" else "f32", "t", 0)],
+        registers=[
+            ("f32", "x", CHAINS),
+            *(("f32", row, 2) for row in ("m", "l")),
+            *(("f32", one, 0) for one in ("c", "s")),
+            ("b32" if name == "convert" else "f32", "t", 0),
+        ],
         prologue=prologue,
         loop=loop,
         epilogue=["add.f32 l0, l0, l1;", *(f"add.f32 l0, l0, x{i};" for i in range(CHAINS))],

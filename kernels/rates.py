@@ -1,5 +1,5 @@
-"""Rates of a GPU, measured: matrix and vector work per clock, two agents on one multiprocessor, the
-clock under load, copies, launches. No attention kernel is run here.
+"""Rates of a multiprocessor, measured: matrix and vector work per clock, two agents beside each
+other, the clock under load. No attention kernel is run here.
 
 The loops of `kernels.ptx` are assembled by the ptxas that comes with Triton and launched through
 the CUDA driver. What a binary's loop holds is read from its machine code and recorded with the
@@ -13,15 +13,12 @@ import functools
 import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 
 from kernels.build import count, loop_bodies, read_binary, tool
 from kernels.ptx import FIELDS, VECTOR, Body, mma_sync, shared_bytes, softmax, source, vector, wgmma
@@ -91,6 +88,10 @@ class Loaded:
         self._call("cuLaunchKernel", self._function, *sizes, stream, pointers, None)
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
 def reduce(
     numbers: Sequence[Sequence[Sequence[int]]], bodies: Sequence[Body], running: int
 ) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def reduce(
     regular = [found for found in held.values() if sorted(index for index, _ in found) == runs]
     if not regular:
         raise ValueError(f"no multiprocessor holds one of each of {len(runs)} agents")
-    result: dict[str, Any] = {"sms": len(regular), "agents": {}}
+    result: dict[str, Any] = {"sms": len(regular), "agents": []}
     for index in runs:
         agents = [agent for found in regular for which, agent in found if which == index]
         cycles = [agent["clock_end"] - agent["clock_start"] for agent in agents]
@@ -119,17 +120,14 @@ def reduce(
             for clocks, agent in zip(cycles, agents, strict=True)
         ]
         work = {}
-        for name, amount in bodies[index].work.items():
+        for kind, amount in bodies[index].work.items():
             rates = [
                 amount * agent["iterations"] / clocks
                 for clocks, agent in zip(cycles, agents, strict=True)
             ]
-            work[f"{name}_per_clock"] = {
-                "median": statistics.median(rates),
-                "least": min(rates),
-                "most": max(rates),
-            }
-        result["agents"][bodies[index].name] = {**work, "clock_hz": statistics.median(hertz)}
+            work[f"{kind}_per_clock"] = spread(rates)
+        name, clock = bodies[index].name, statistics.median(hertz)
+        result["agents"].append({"agent": name, **work, "clock_hz": clock})
     return result
 
 
@@ -212,73 +210,9 @@ def clocks(dry_run: bool) -> dict[str, Any]:
         "wgmma zeros": Rate((wgmma(256, 2),), random=False),
         "ex2": Rate((vector("ex2", 512),)),
     }
+    if dry_run:
+        loads = {"ex2": loads["ex2"]}
     return {
         name: [measure(rate, launches, dry_run) for launches in (1, 30, 400)]
         for name, rate in loads.items()
-    }
-
-
-@triton.jit
-def empty(pointer):
-    """Nothing: what a launch costs."""
-    tl.static_assert(pointer.dtype.is_ptr())
-
-
-def milliseconds(work: Callable[[], object], repeats: int) -> list[float]:
-    """Time of each of some repeats on the GPU, by events, after one that does not count."""
-    work()
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
-    marks[0].record()
-    for mark in marks[1:]:
-        work()
-        mark.record()
-    torch.cuda.synchronize()
-    return [a.elapsed_time(b) for a, b in zip(marks, marks[1:], strict=False)]
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
-def copies(dry_run: bool) -> dict[str, Any]:
-    """Bytes read plus bytes written per second of a copy inside the GPU's memory, by size."""
-    sizes = (1 << 20,) if dry_run else (1 << 28, 1 << 30, 1 << 32)
-    found = {}
-    for size in sizes:
-        if dry_run:
-            times = [1.0]
-        else:
-            here = torch.randint(256, (size,), dtype=torch.uint8, device="cuda")
-            there = torch.empty_like(here)
-            times = milliseconds(lambda a=there, b=here: a.copy_(b), 20)
-        found[str(size)] = spread([2 * size / (ms / 1e3) for ms in times])
-    return {"bytes_per_second": found}
-
-
-def launches(dry_run: bool) -> dict[str, Any]:
-    """Seconds per launch of an empty Triton kernel: of the host until it returns, back to back, and
-    back to back in a graph, where the host has no part."""
-    if dry_run:
-        return {name: spread([1e-6]) for name in ("host_s", "back_to_back_s", "graph_s")}
-    repeats = 400  # fewer than a stream queues, so that the host never waits
-    pointer = torch.zeros(1, device="cuda")
-
-    def burst() -> None:
-        for _ in range(repeats):
-            empty[(1,)](pointer)
-
-    burst()
-    host = []
-    for _ in range(10):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        burst()
-        host.append((time.perf_counter() - start) / repeats)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        burst()
-    return {
-        "host_s": spread(host),
-        "back_to_back_s": spread([ms / 1e3 / repeats for ms in milliseconds(burst, 10)]),
-        "graph_s": spread([ms / 1e3 / repeats for ms in milliseconds(graph.replay, 10)]),
     }
