@@ -27,6 +27,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 Kind = Annotated[
     str | None, typer.Option(help="kind of the workload: a prompt, one query (its first)")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),
+]
 DEFAULT_SHOWN = 20_000
 MOST_SHOWN = 10_000_000
 KINDS = {
@@ -60,6 +64,10 @@ def main() -> None:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def _with_kind(kind: str | None, settings: list[str] | None) -> list[str]:
+    return ([] if kind is None else [f"workload.kind={kind}"]) + (settings or [])
 
 
 def _show_version(asked: bool) -> None:
@@ -272,16 +280,76 @@ def report(
 
 
 @app.command()
+def traffic(
+    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
+    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
+    kind: Kind = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Count what a mapping's launches ask for, and what a cache sends on; nothing is timed.
+
+    Examples:
+
+      accelsim traffic --mapping h200__flash_fwd --model llama3-8b --seq-len 8192
+
+      accelsim traffic --mapping h200__flash_fwd_heads --model llama3-8b --seq-len 16384
+      --set arch.levels.l2.partitions=1 --json
+    """
+    from accelsim import verbs
+    from accelsim.report.tables import traffic_tables
+
+    found = verbs.traffic(mapping, model, seq_len, settings=_with_kind(kind, settings))
+    if as_json:
+        _print_json(found)
+    else:
+        Console().print(traffic_tables(found))
+
+
+@app.command()
+def validate(
+    tiers: Annotated[
+        list[str] | None, typer.Option("--tier", help="gpu, interpreter, recorded; all unless said")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the simulator against real kernels. Status 1 when something failed.
+
+    Examples:
+
+      accelsim validate
+
+      accelsim validate --tier interpreter --json
+    """
+    from accelsim.errors import Fault, nearest
+    from accelsim.report.validation import lines
+    from accelsim.validate import tiers as known
+
+    for name in tiers or ():
+        if name not in known.TIERS:
+            raise AccelsimError(Fault(f"no tier {name!r}", help=nearest(name, known.TIERS)))
+    console = Console(stderr=True)
+    with console.status("") as status:
+        found = known.validate(
+            tiers or known.TIERS, lambda name: status.update(f"tier {name}, up to a minute")
+        )
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        print("\n".join(lines(found)))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
 def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
     model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),
-    ] = None,
+    settings: Settings = None,
     timeline: Annotated[Path | None, typer.Option(help="write a Perfetto timeline here")] = None,
     timeline_tasks: Annotated[
         int | None, typer.Option(help="tasks shown in the timeline (20,000 unless said)")
@@ -318,7 +386,7 @@ def run(
             model,
             seq_len,
             engine_name=engine,
-            settings=([] if kind is None else [f"workload.kind={kind}"]) + (settings or []),
+            settings=_with_kind(kind, settings),
             record=(timeline_tasks or DEFAULT_SHOWN) if timeline else 0,
             progress=lambda share: bar.update(shown, completed=share),
         )

@@ -1,6 +1,6 @@
 """The cases that a GPU run measures, so that predictions can be made for exactly these.
 
-`protocol()` is all of them. They come in groups, each for one question:
+`protocol()` is all of them, and what `python -m kernels.protocol` prints. They come in groups, each for one question:
 
 * `order`: the grid's order (blocks of queries or heads fastest) changes no request, only what the
   L2 finds again: dense, grouped and causal, each in both orders;
@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 
 from kernels.cases import Case
@@ -131,3 +133,7 @@ def numerics() -> list[Case]:
             cases.append(Case("flash_fwd", dtype, wide, causal, WIDE))
     needles = [replace(case, inputs="needle") for case in cases if case.kernel != "lightning"]
     return cases + needles
+
+
+if __name__ == "__main__":
+    json.dump([case.to_dict() for case in protocol()], sys.stdout)

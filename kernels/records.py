@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,3 +99,18 @@ def load(path: Path) -> dict[str, Any]:
         if join(parse(raw.get(name, "")), cases) != cases:
             raise ValueError(f"{path}: {name}: the counters are not those of {raw_file(path)}")
     return dict(record)
+
+
+def evidence(folder: Path) -> list[dict[str, Any]]:
+    """Every record of a folder: {"path", "record"}, or {"path", "error"} where it is none."""
+    out: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            out.append({"path": path.name, "record": load(path)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            out.append({"path": path.name, "error": f"{type(error).__name__}: {error}"})
+    return out
+
+
+if __name__ == "__main__":
+    json.dump(evidence(Path(sys.argv[1])), sys.stdout)

@@ -84,6 +84,36 @@ def _executed(result: Result) -> str:
     return f", {sum(d['executed'] for d in done):,} of them executed," if done else ""
 
 
+def traffic_tables(found: dict[str, Any]) -> RenderableType:
+    """What launches ask for, tensor by tensor, and what the cache sends on."""
+    parts: list[RenderableType] = []
+    for launch in found["launches"]:
+        grid = " x ".join(f"{loop} {trips:,}" for loop, trips in launch["grid"].items())
+        rows = [
+            {"tensor": tensor, **{way: show_bytes(size) for way, size in sizes.items()}}
+            for tensor, sizes in launch["requests"].items()
+        ]
+        title = f"{launch['name']}: grid {grid}; requested of {found['requested_of']}"
+        parts.append(rows_table(title, rows))
+        body = ", ".join(
+            f"{sum(of.values()):g} {opcode}" for opcode, of in launch["loop_body"].items()
+        )
+        if body:
+            parts.append(Text(f"a thread's innermost iteration: {body}"))
+        if launch["cache"] is not None:
+            parts.append(Text(_cache_line(launch["cache"])))
+    return Group(*parts, *(Text(f"note: {note}") for note in found["notes"]))
+
+
+def _cache_line(cache: dict[str, Any]) -> str:
+    times = cache["read"] / max(cache["compulsory"], 1)
+    dirty = f", {show_bytes(cache['dirty'])} still in the cache" if cache["dirty"] else ""
+    return (
+        f"{cache['level']}: {show_bytes(cache['read'])} read ({times:.2f} times what must be), "
+        f"{show_bytes(cache['written'])} written{dirty}; {cache['slots']:,} instances at a time"
+    )
+
+
 def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     """Like records as a table; columns from the first."""
     table = Table(title=title, title_justify="left")

@@ -16,6 +16,7 @@ from accelsim.program.visits import executed
 from accelsim.results.counted import Counted, action_table, happened, traffic_by_tensor
 
 Bytes = dict[str, int | float]
+WARP = 32
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class LaunchCounts:
     """One phase of a mapping, as launched on the clusters of a machine.
 
     grid: loop -> iterations, first the one whose instances are started first after each other.
-    requests: tensor -> bytes read and written of the cache, or of the outermost level without one.
+    requests: tensor -> bytes read and written of the cache, or of the outermost level without one;
+    lines: bytes of the lines of that level that they touch, read and written.
     operations: unit -> operation -> Einsum -> how many, idle points of padded tiles included.
     issued: unit of several dimensions -> multiply-accumulates of its steps, those of idle elements
     too: what a kernel's matrix products do. level_bytes: reserved per
     instance. loop_body: opcode -> Einsum -> instructions of one thread in one innermost iteration.
+    instructions: opcode -> instructions of warps (32 threads), of all instances.
     cache: what of the requests goes on to the outermost level, where a machine has a cache.
     """
 
@@ -37,10 +40,12 @@ class LaunchCounts:
     threads: int
     resident: int
     requests: dict[str, Bytes]
+    lines: dict[str, int]
     operations: dict[str, dict[str, dict[str, float]]]
     issued: dict[str, int]
     level_bytes: dict[str, int]
     loop_body: dict[str, dict[str, int | float]]
+    instructions: dict[str, int]
     cache: dict[str, Any] | None = field(default=None)
 
     def as_json(self) -> dict[str, Any]:
@@ -81,11 +86,22 @@ def _counts(machine: Machine, nest: Nest, phase: Phase, program: Program) -> Lau
         threads=launch.threads if launch is not None else 1,
         resident=launch.resident if launch is not None else 1,
         requests={tensor: sizes for tensor, sizes in requests.items() if any(sizes.values())},
+        lines=_lines(machine, counted),
         operations=operations,
         issued={unit: int(number) for unit, number in issued.items()},
         level_bytes=dict(held),
         loop_body=_loop_body(nest),
+        instructions=_all_instructions(nest, phase, times),
     )
+
+
+def _lines(machine: Machine, counted: Counted) -> dict[str, int]:
+    """Lines that are only partly used count whole; those beyond the end of a rank not at all."""
+    size, out = machine.shared.line_bytes, {"read": Fraction(0), "write": Fraction(0)}
+    for action, number in counted:
+        if action.part == machine.shared.name:
+            out[action.action] += number * size - action.outside_bytes
+    return {way: int(total) for way, total in out.items()}
 
 
 def _loop_body(nest: Nest) -> dict[str, dict[str, int | float]]:
@@ -103,6 +119,17 @@ def _loop_body(nest: Nest) -> dict[str, dict[str, int | float]]:
         each = Fraction(number, nest.launch.threads)
         whole = int(each) if each.denominator == 1 else float(each)
         out[instruction.opcode][binding.einsum.name] = whole
+    return dict(out)
+
+
+def _all_instructions(nest: Nest, phase: Phase, times: list[int]) -> dict[str, int]:
+    executed_of = {task.name: number for task, number in zip(phase.tasks, times, strict=True)}
+    out: dict[str, int] = defaultdict(int)
+    for binding in nest.bindings:
+        instruction = binding.instruction
+        if instruction is not None and _works(binding):
+            each = _instructions(binding, instruction) * instruction.threads // WARP
+            out[instruction.opcode] += each * executed_of[binding.einsum.name]
     return dict(out)
 
 

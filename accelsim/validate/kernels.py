@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,35 @@ def described(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def protocol() -> list[dict[str, Any]]:
+    """The cases of the GPU protocol. Raises AccelsimError."""
+    found: list[dict[str, Any]] = _program("protocol", [], [], False)
+    return found
+
+
 def built(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cases compiled without a GPU; see kernels/build.py. Raises AccelsimError."""
     found: list[dict[str, Any]] = _program("build", requests, [], False)
     return found
+
+
+def records(runs: Path) -> list[dict[str, Any]]:
+    """Every record in a folder: {"path", "record"}, or {"path", "error"} for what is no evidence.
+
+    Raises AccelsimError.
+    """
+    found: list[dict[str, Any]] = _program("records", [], [str(runs)], False)
+    return found
+
+
+def measured(*, counters: bool) -> dict[str, Any]:
+    """A run of the GPU protocol here, into a folder that is thrown away. Raises AccelsimError."""
+    wanted = ["numerics", *(["counters shapes"] if counters else [])]
+    with tempfile.TemporaryDirectory() as scratch:
+        _program("measure", [], ["--out", scratch, "--sections", *wanted], False)
+        (path,) = Path(scratch).glob("*.json")
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
 
 
 def _program(name: str, given: Sequence[Any], options: Sequence[str], interpret: bool) -> Any:
@@ -83,4 +109,4 @@ def _program(name: str, given: Sequence[Any], options: Sequence[str], interpret:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise AccelsimError(f"kernels/{name}.py ended with status {done.returncode}: {last}")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) if done.stdout.startswith(("[", "{")) else None
