@@ -4,7 +4,9 @@ O_t = q_t sum_{s <= t} lambda_h^(t - s) k_s v_s^T with lambda_h = exp(-slope_h):
 scale. Inside a chunk of positions the product is taken under the decaying mask; what came before
 is held in a state [E, F].
 
-Shapes: Q, K [B, H, T, E]; V, O [B, H, T, F]; slopes [H], float32.
+Shapes: Q, K [B, H, T, E]; V, O [B, H, T, F]; slopes [H], float32. The state fills registers: on
+sm_90 16-bit formats of E = 128 do not spill with chunk 64 and block_f 64, float32 of E = 64 with
+chunk 32 and block_f 32.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ SINKS = {"causal": 1, "window": 40, "sinks": 5}
 TILE = {"block_m": 32, "block_n": 16}
 EVEN = shape(1, 2, 2, 96, 96, 64)
 RAGGED = shape(1, 1, 1, 70, 101, 64)
-GROUPED = shape(2, 4, 2, 64, 96, 64)
+GROUPED = shape(2, 4, 2, 48, 64, 64)
 
 FLASH = [
     Case("flash_fwd", "float32", EVEN, {}, TILE),
@@ -43,7 +43,7 @@ FLASH = [
     Case("flash_fwd", "float32", GROUPED, {}, TILE, order="heads"),
 ]
 FLASH1 = [
-    Case("flash1", "float32", shape(2, 2, 2, 96, 96, 64), {}, TILE),
+    Case("flash1", "float32", shape(2, 2, 2, 64, 64, 64), {}, TILE),
     Case("flash1", "float32", RAGGED, CAUSAL, TILE),
     Case("flash1", "float16", RAGGED, {}, TILE, inputs="needle"),
     Case("flash1", "float16", EVEN, CAUSAL, TILE),
