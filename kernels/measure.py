@@ -30,7 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+if not __package__:  # run as a file, whose folder would hide modules such as `trace`
+    sys.path.pop(0)
+    sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kernels import ncu, protocol, records
 from kernels.cases import Case

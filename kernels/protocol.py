@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from typing import Any
 
 from kernels.cases import Case
 
@@ -24,7 +25,7 @@ WIDE = {"block_m": 128, "block_n": 128}
 
 
 def _attention(
-    heads: int, groups: int, keys: int, width: int = 128, dtype: str = "bfloat16", **rest: object
+    heads: int, groups: int, keys: int, width: int = 128, dtype: str = "bfloat16", **rest: Any
 ) -> Case:
     shape = {"B": 1, "H": heads, "G": groups, "P": keys, "M": keys, "D": width}
     return Case(**{"kernel": "flash_fwd", "dtype": dtype, "shape": shape, "tile": WIDE, **rest})

@@ -277,42 +277,44 @@ def _agent(body: Body, index: int, inner: int) -> list[str]:
     ]
 
 
-def shared_bytes(bodies: Iterable[Body]) -> int:
-    """Shared memory of a CTA with these agents: they all start at the same address."""
+def filled(bodies: Iterable[Body]) -> int:
+    """Bytes of shared memory that the agents of a CTA read: all start at the same address."""
     return max(body.shared for body in bodies)
 
 
 def source(bodies: Sequence[Body], split: str = "warps", inner: int = 64) -> str:
     """PTX of a kernel `rate` with one or two agents per multiprocessor.
 
-    split: "warps" = the agents are warps of one CTA, the first agent's first; "ctas" = CTAs below
-    `second` are the first agent, the others the second (both of the same number of threads).
-    Arguments: out (FIELDS per CTA and agent, two agents always), cycles, pattern (0 = zeros, else
-    numbers of both signs between 1 and 2), running (bit per agent), second.
+    split: "warps" = the agents are warps of one CTA, the first agent's first; "ctas" = the CTAs
+    that come to a multiprocessor are in turn the first agent and the second (of as many threads).
+    Arguments: out (FIELDS per CTA and agent, two agents always), arrived (a counter of 32 bits per
+    multiprocessor, even before a launch), cycles, pattern (0 = zeros, else numbers of both signs
+    between 1 and 2), running (bit per agent). Raises ValueError for CTAs of two sizes.
     """
     threads = [body.threads for body in bodies]
     if split == "ctas" and len(set(threads)) > 1:
         raise ValueError(f"agents of {threads} threads in CTAs of one size")
     total = sum(threads) if split == "warps" else threads[0]
-    fill = shared_bytes(bodies)
+    fill = filled(bodies)
     lines = [
         ".version 8.0",
         ".target sm_90a",
         ".address_size 64",
         ".extern .shared .align 1024 .b8 tile[];",
-        ".visible .entry rate(.param .u64 p_out, .param .u64 p_cycles, .param .u32 p_pattern,",
-        "  .param .u32 p_running, .param .u32 p_second)",
+        ".visible .entry rate(.param .u64 p_out, .param .u64 p_arrived, .param .u64 p_cycles,",
+        "  .param .u32 p_pattern, .param .u32 p_running)",
         f".reqntid {total}, 1, 1",
         "{",
-        ".reg .u64 out, cycles;",
-        ".reg .u32 pattern, running, second, tid, cta, agent, value, at, bit;",
+        ".reg .u64 out, arrived, counter, cycles;",
+        ".reg .u32 pattern, running, tid, cta, agent, value, at, bit;",
         ".reg .pred here, runs;",
         "ld.param.u64 out, [p_out];",
         "cvta.to.global.u64 out, out;",
         "ld.param.u64 cycles, [p_cycles];",
         "ld.param.u32 pattern, [p_pattern];",
         "ld.param.u32 running, [p_running];",
-        "ld.param.u32 second, [p_second];",
+        "ld.param.u64 arrived, [p_arrived];",
+        "cvta.to.global.u64 arrived, arrived;",
         "mov.u32 tid, %tid.x;",
         "mov.u32 cta, %ctaid.x;",
         "mul.lo.u32 at, tid, 4;",
@@ -333,9 +335,19 @@ def source(bodies: Sequence[Body], split: str = "warps", inner: int = 64) -> str
         f"add.u32 at, at, {4 * total};",
         "bra FILL;",
         "FILLED:",
-        "fence.proxy.async;",
-        "bar.sync 0;",
     ]
+    if split == "ctas":
+        lines += [
+            "setp.ne.u32 here, tid, 0;",
+            "@here bra COUNTED;",
+            "mov.u32 bit, %smid;",
+            "mul.wide.u32 counter, bit, 4;",
+            "add.u64 counter, arrived, counter;",
+            "atom.global.add.u32 agent, [counter], 1;",
+            f"st.shared.u32 [tile + {fill}], agent;",
+            "COUNTED:",
+        ]
+    lines += ["fence.proxy.async;", "bar.sync 0;"]
     if len(bodies) == 1:
         lines += ["mov.u32 agent, 0;"]
     elif split == "warps":
@@ -344,7 +356,7 @@ def source(bodies: Sequence[Body], split: str = "warps", inner: int = 64) -> str
         lines += [f"setp.ge.u32 here, at, {threads[0] // 32};", "selp.u32 agent, 1, 0, here;"]
         lines += [f"@here sub.u32 tid, tid, {threads[0]};"]
     else:
-        lines += ["setp.ge.u32 here, cta, second;", "selp.u32 agent, 1, 0, here;"]
+        lines += [f"ld.shared.u32 agent, [tile + {fill}];", "and.b32 agent, agent, 1;"]
     lines += [
         "shl.b32 bit, 1, agent;",
         "and.b32 bit, bit, running;",

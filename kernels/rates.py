@@ -21,10 +21,11 @@ from typing import Any
 import torch
 
 from kernels.build import count, loop_bodies, read_binary, tool
-from kernels.ptx import FIELDS, VECTOR, Body, mma_sync, shared_bytes, softmax, source, vector, wgmma
+from kernels.ptx import FIELDS, VECTOR, Body, filled, mma_sync, softmax, source, vector, wgmma
 
 CYCLES = 10_000_000  # of an agent: about 5 ms, long against a tick of the nanosecond timer
-ALONE_SHARED = 116 * 1024  # more than half of a multiprocessor's: one CTA fits
+# Shared memory of a CTA of which so many fit on a multiprocessor of 228 KiB, and no more.
+FITTING = {1: 116 * 1024, 2: 80 * 1024}
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,16 @@ def measure(rate: Rate, launches: int = 2, dry_run: bool = False) -> dict[str, A
     sms = 4 if dry_run else torch.cuda.get_device_properties(0).multi_processor_count
     together = len(bodies) if rate.split == "ctas" else 1  # CTAs on a multiprocessor
     threads = bodies[0].threads if together > 1 else sum(body.threads for body in bodies)
-    shared = max(shared_bytes(bodies), ALONE_SHARED if together == 1 else 0)
+    shared = max(filled(bodies) + 4, FITTING[together])
     loaded = None if dry_run else Loaded(binary, shared)
     for running in rate.runs:
         if loaded:
             out = torch.zeros(sms * together, 2, len(FIELDS), dtype=torch.int64, device="cuda")
-            arguments = [ctypes.c_uint64(out.data_ptr()), ctypes.c_uint64(CYCLES)]
-            arguments += [ctypes.c_uint32(n) for n in (int(rate.random), running, sms)]
+            arrived = torch.zeros(1024, dtype=torch.int32, device="cuda")
+            arguments: list[Any] = [
+                *(ctypes.c_uint64(n) for n in (out.data_ptr(), arrived.data_ptr(), CYCLES)),
+                *(ctypes.c_uint32(n) for n in (int(rate.random), running)),
+            ]
             for _ in range(launches):
                 loaded.launch(sms * together, threads, arguments)
             torch.cuda.synchronize()

@@ -12,7 +12,7 @@ import pytest
 from kernels import measure, ncu, protocol, records
 from kernels.cases import MODULES
 from kernels.ncu import Counted
-from tests.kernels.traced import needs_triton, python
+from tests.kernels.traced import ROOT, needs_triton, python
 
 WIDE = """==PROF== Connected to process 7 (python3)
 ==PROF== Profiling "flash_fwd" - 0: 0%....100% - 14 passes
@@ -143,7 +143,7 @@ def test_a_dry_run_goes_all_the_way(dry: Path) -> None:
     assert record["failed"] == {}
     assert record["not_reached"] == []
     assert list(record["sections"]) == DONE
-    assert set(record["sources"]) == {path.name for path in Path("kernels").glob("*.py")}
+    assert set(record["sources"]) == {path.name for path in (ROOT / "kernels").glob("*.py")}
     for name in ("numerics", "numerics of rows"):
         assert [result["passed"] for result in record["sections"][name]] == [True]
     (case,) = record["sections"]["counters order"]
