@@ -138,7 +138,7 @@ def reference(case: Case, tensors: Tensors) -> Tensors:
     ]
     leading = (case.shape["B"], case.shape["H"])
     o, lse = (torch.stack(parts) for parts in zip(*heads, strict=True))
-    return {"O": o.unflatten(0, leading), "LSE": lse.unflatten(0, leading)}
+    return {"O": o.reshape(*leading, *o.shape[1:]), "LSE": lse.reshape(*leading, -1)}
 
 
 def scale_log2(case: Case) -> float:

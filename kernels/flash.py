@@ -54,7 +54,6 @@ def _tiles(
                     near = near | (key[None, :] < sinks)
                 keep = keep & near
             score = tl.where(keep, score, float("-inf"))
-        if masked:
             v = tl.load(v_ptr + offset, mask=key[:, None] < keys, other=0.0)
         else:
             v = tl.load(v_ptr + offset)

@@ -217,15 +217,32 @@ def test_trace_lists_every_access_in_order() -> None:
     assert traces[1] == [block(0, 0), block(1, 0), block(0, 1), block(1, 1)]
 
 
-def test_processes_keep_the_order_and_a_case_that_fails_says_why() -> None:
-    wrong = {**TINY[0].to_dict(), "shape": shape(1, 2, 1, 25, 24, 16)}
-    given = [TINY[1], wrong, TINY[0], {"kernel": "flash_fwd"}]
-    results = traced(given, "--jobs", "2", "--no-numerics")
-    assert [done["case"] for done in results[::2]] == [TINY[1].to_dict(), TINY[0].to_dict()]
-    assert "numerics" not in results[0]
-    assert "trace" not in results[0]["launches"][0]
-    assert "25 queries above M = 24 keys" in results[1]["error"]
-    assert "without dtype, shape" in results[3]["error"]
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"dtype": "float64"}, "'float64' is none of float16, bfloat16, float32"),
+    ({"mask": {"diagonal": 1}}, "diagonal is none of causal, window, sinks"),
+    ({"shape": shape(1, 2, 1, 25, 24, 16)}, "25 queries above M = 24 keys"),
+    ({"mask": {"window": 3}}, "a window without causal"),
+    ({"mask": {"causal": 1, "sinks": 3}}, "sinks without a window"),
+    ({"shape": shape(1, 3, 2, 16, 16, 16)}, "H = 3 is no multiple of G = 2"),
+    ({"shape": shape(1, 2, 2, 16, 16, 24)}, "D: 24 is no power of two"),
+    ({"shape": shape(1, 2, 2, 0, 16, 16)}, "P = 0 is below 1"),
+    ({"tile": {"block_m": 16}}, "without block_n"),
+    ({"kernel": "unfused", "mask": WINDOW}, "unfused: has no window and no sinks"),
+    ({"kernel": "flash1"}, "flash1: G = 1 must equal H = 2"),
+    ({"kernel": "unfused", "tile": {**TILE, "rows": 3}}, "rows: 3 is no power of two"),
+]
+
+
+def test_processes_keep_the_order_and_what_cannot_run_says_why() -> None:
+    wrong = [{**TINY[0].to_dict(), **changed} for changed, _ in REFUSED]
+    given = [TINY[1], *wrong, TINY[0], {"kernel": "flash_fwd"}]
+    first, *refused, last, nothing = traced(given, "--jobs", "2", "--no-numerics")
+    assert [first["case"], last["case"]] == [TINY[1].to_dict(), TINY[0].to_dict()]
+    assert "numerics" not in first
+    assert "trace" not in first["launches"][0]
+    for done, (_, said) in zip(refused, REFUSED, strict=True):
+        assert said in done["error"]
+    assert "without dtype, shape" in nothing["error"]
 
 
 def test_an_access_outside_every_tensor_is_an_error() -> None:
@@ -248,24 +265,3 @@ print(trace.trace_given(json.load(sys.stdin), trace=False, numerics=False)["erro
     )
     assert "IndexError: flash_fwd: an access" in done.stdout, done.stdout + done.stderr
     assert "outside of every tensor" in done.stdout
-
-
-REFUSED = [
-    ({"dtype": "float64"}, "'float64' is none of float16, bfloat16, float32"),
-    ({"mask": {"diagonal": 1}}, "diagonal is none of causal, window, sinks"),
-    ({"mask": {"window": 3}}, "a window without causal"),
-    ({"mask": {"causal": 1, "sinks": 3}}, "sinks without a window"),
-    ({"shape": shape(1, 3, 2, 16, 16, 16)}, "H = 3 is no multiple of G = 2"),
-    ({"shape": shape(1, 2, 2, 16, 16, 24)}, "D: 24 is no power of two"),
-    ({"shape": shape(1, 2, 2, 0, 16, 16)}, "P = 0 is below 1"),
-    ({"tile": {"block_m": 16}}, "without block_n"),
-    ({"kernel": "unfused", "mask": WINDOW}, "unfused: has no window and no sinks"),
-    ({"kernel": "flash1"}, "flash1: G = 1 must equal H = 2"),
-    ({"kernel": "unfused", "tile": {**TILE, "rows": 3}}, "rows: 3 is no power of two"),
-]
-
-
-def test_what_cannot_run_is_refused() -> None:
-    results = traced([{**TINY[0].to_dict(), **changed} for changed, _ in REFUSED])
-    for done, (_, said) in zip(results, REFUSED, strict=True):
-        assert said in done["error"]
