@@ -53,7 +53,8 @@ def small(cases: Iterable[Case]) -> list[Case]:
     case = next(iter(cases))
     shape = {size: min(value, 64 if size in "PMT" else 2) for size, value in case.shape.items()}
     shape |= {size: 32 for size in "DEF" if size in shape}
-    tile = {**case.tile, **{name: 32 for name in ("block_m", "block_n") if name in case.tile}}
+    blocks = ("block_m", "block_n", "block_f")
+    tile = {name: 32 if name in blocks else value for name, value in case.tile.items()}
     return [dataclasses.replace(case, shape=shape, tile=tile, dtype="float16")]
 
 
