@@ -1,6 +1,7 @@
 """The cases that a GPU run measures, so that predictions can be made for exactly these.
 
-`protocol()` is all of them, and what `python -m kernels.protocol` prints. They come in groups, each for one question:
+`protocol()` is all of them, and what `python -m kernels.protocol` prints. They come in groups, each
+for one question:
 
 * `order`: the grid's order (blocks of queries or heads fastest) changes no request, only what the
   L2 finds again: dense, grouped and causal, each in both orders;
