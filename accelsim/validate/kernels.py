@@ -21,6 +21,8 @@ from accelsim.errors import AccelsimError
 from accelsim.spec.load import data_root
 
 MODULES = ("torch", "triton")
+WORTH_A_PROCESS = 10
+"""Small cases that take as long as it takes a process to begin."""
 
 
 def folder() -> Path:
@@ -49,7 +51,7 @@ def has_ncu() -> bool:
 
 def traced(cases: Sequence[dict[str, Any]], *, trace: bool = False) -> list[dict[str, Any]]:
     """Cases run in Triton's interpreter; see kernels/trace.py. Raises AccelsimError."""
-    jobs = max(1, min(os.cpu_count() or 1, len(cases)))
+    jobs = max(1, min(os.cpu_count() or 1, len(cases) // WORTH_A_PROCESS))
     more = ["--trace"] if trace else []
     found: list[dict[str, Any]] = _program("trace", cases, ["--jobs", str(jobs), *more], True)
     return found
@@ -94,7 +96,9 @@ def measured(*, counters: bool) -> dict[str, Any]:
 
 def _program(name: str, given: Sequence[Any], options: Sequence[str], interpret: bool) -> Any:
     command = [sys.executable, "-m", f"kernels.{name}", *options]
-    environment = {**os.environ, "PYTHONPATH": str(folder().parent)}
+    # Safe path: not the package `kernels` of whichever folder this was called in.
+    found_first = {"PYTHONPATH": str(folder().parent), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, **found_first}
     environment.pop("TRITON_INTERPRET", None)
     if interpret:
         environment["TRITON_INTERPRET"] = "1"
