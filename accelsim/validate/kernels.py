@@ -84,11 +84,13 @@ def records(runs: Path) -> list[dict[str, Any]]:
     return found
 
 
-def measured(*, counters: bool) -> dict[str, Any]:
-    """A run of the GPU protocol here, into a folder that is thrown away. Raises AccelsimError."""
-    wanted = ["numerics", *(["counters shapes"] if counters else [])]
+def measured(sections: Sequence[str]) -> dict[str, Any]:
+    """Sections of the GPU protocol run here, into a folder that is thrown away.
+
+    Raises AccelsimError.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        _program("measure", [], ["--out", scratch, "--sections", *wanted], False)
+        _program("measure", [], ["--out", scratch, "--only", *sections], False)
         (path,) = Path(scratch).glob("*.json")
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
