@@ -1,4 +1,4 @@
-"""Records of GPU runs: a JSON file, a CSV of raw counters and their seal per run, never overwritten.
+"""Records of GPU runs: a JSON file, a CSV of raw counters and their seal per run, never changed.
 
     python -m kernels.records runs         every record of a folder, or why it is no evidence
     python -m kernels.records --versions   adds the kernels as they are to versions.json

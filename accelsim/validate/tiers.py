@@ -65,8 +65,8 @@ def interpreter() -> Tier:
     traffic = [[r["error"]] if "error" in r else traffic_faults(r) for r in results]
     faults = [
         f"{_label(result['case'])}: {fault}"
-        for result, *both in zip(results, numbers, traffic, strict=True)
-        for fault in dict.fromkeys(sum(both, []))
+        for result, one, other in zip(results, numbers, traffic, strict=True)
+        for fault in dict.fromkeys([*one, *other])
     ]
     total, kinds = len(results), dict.fromkeys(result["case"]["kernel"] for result in results)
     checked = [
