@@ -38,11 +38,10 @@ class Compared:
         bounds = [self.row.least, self.row.most]
         wanted = " to ".join(dict.fromkeys("..." if b is None else f"{b:,}" for b in bounds))
         model = f" ({self.row.model})" if self.row.model else ""
-        found = "not measured" if self.measured is None else f"measured {self.measured:,}"
-        return (
-            f"{self.row.case}: {self.row.launch}: {self.row.counter}{model}: predicted {wanted}, "
-            f"{found}, {self.error:+.2%}"
-        )
+        start = f"{self.row.case}: {self.row.launch}: {self.row.counter}{model}: predicted {wanted}"
+        if self.measured is None:
+            return f"{start}, not measured"
+        return f"{start}, measured {self.measured:,}, {self.error:+.2%}"
 
 
 def predicted(gpu: str) -> list[Row]:
