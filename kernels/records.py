@@ -189,10 +189,11 @@ def evidence(folder: Path) -> list[dict[str, Any]]:
     for path in sorted({*folder.glob("*.json"), *sealed}):
         try:
             out.append({"path": path.name, "record": load(path)})
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             out.append({"path": path.name, "error": str(error)})
-        except (OSError, LookupError, TypeError, AttributeError) as error:
-            out.append({"path": path.name, "error": f"{type(error).__name__}: {error}"})
+        except (LookupError, TypeError, AttributeError) as error:
+            why = f"is not laid out as a record: {type(error).__name__}: {error}"
+            out.append({"path": path.name, "error": why})
     return out
 
 
