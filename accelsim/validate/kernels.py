@@ -95,11 +95,11 @@ def _answers(
     name: str, given: Sequence[Any] = (), options: Sequence[str] = (), *, interpret: bool = False
 ) -> list[dict[str, Any]]:
     """The JSON that a program writes for what it is given as JSON."""
-    said = _program(name, options, json.dumps(list(given)), interpret=interpret)
+    said = _program(name, options, json.dumps(list(given)), interpret=interpret).strip()
     try:
         answers: list[dict[str, Any]] = json.loads(said)
     except ValueError:
-        raise AccelsimError(f"kernels/{name}.py wrote what is no JSON: {said.strip()[:80]!r}") from None
+        raise AccelsimError(f"kernels/{name}.py wrote what is no JSON: {said[:80]!r}") from None
     return answers
 
 
