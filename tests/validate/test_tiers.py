@@ -201,6 +201,27 @@ def test_a_gpu_is_measured(
     ]
 
 
+def test_the_protocol_has_the_sections_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    from kernels.measure import SECTIONS
+
+    asked: list[str] = []
+
+    def measured(sections: list[str]) -> dict[str, Any]:
+        asked.extend(sections)
+        return {"sections": {}, "failed": {}, "not_reached": [], "environment": {"name": "none"}}
+
+    for name, value in (("missing", None), ("no_gpu", None), ("has_ncu", True)):
+        monkeypatch.setattr(kernels, name, lambda value=value: value)
+    monkeypatch.setattr(kernels, "measured", measured)
+    assert tiers.gpu().status == "passed"
+    of_kernels = [name for name in SECTIONS if name.startswith("numerics ")]
+    of_kernels.remove("numerics of rows")
+    assert asked == [*of_kernels, "counters shapes", "counters others"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
