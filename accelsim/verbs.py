@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
+from accelsim.cascade.whole import tables as tables_of
 from accelsim.errors import AccelsimError, Fault, SpecError
 from accelsim.results import Execution, Result
 from accelsim.results.launches import launches
@@ -290,7 +291,7 @@ def check(path: str) -> str:
     return f"{kind} {name}"
 
 
-PROBES, WIDTH, MOST = (1024, 65536), 64, 1 << 31
+PROBES, WIDTH, FEW, MOST = (1024, 65536), 64, 8, 1 << 31
 
 
 def _check_mapping(
@@ -303,8 +304,15 @@ def _check_mapping(
     whole = {rank for rank in built.ranks if rank not in {*document.spec.partition, *cut}}
     whole |= {"E", "F"} & {*built.ranks}
     indexing = analysis.indexing_tables(built)
+    # Predicates that look tables up are counted point by point.
+    compared = {
+        name for einsum in built.einsums for whole in einsum.predicate for name in tables_of(whole)
+    }
+    looked_up = {rank for table in built.tables if table.name in compared for rank in table.ranks}
+    looked_up &= set(built.ranks)
     for size in PROBES:
         shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(whole, WIDTH)
+        shapes |= dict.fromkeys(looked_up, FEW)
         shapes = cascade.with_parameters(built, shapes, missing=size // 4)
         # Entries that predicates compare with let everything be; those of indices are in range.
         tables = {
