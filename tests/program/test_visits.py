@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from accelsim import engine, verbs
 from accelsim.mapping.nest import End
 from accelsim.program import Guard, Loop, Phase, Program
+from accelsim.program.rows import renumbered
 from accelsim.program.unroll import Tile
 from accelsim.program.unroll import tiles as unrolled
 from accelsim.program.visits import executed, visits
 from tests.random_programs import random_program
 from tests.shipped import MAPPINGS, RUNS
-from tests.strategies import loop_nests, programs, subsets
+from tests.strategies import listed_rows, loop_nests, programs, subsets
 
 DRAWN = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
 Drawn = tuple[tuple[Loop, ...], Guard, list[End]]
@@ -74,8 +75,20 @@ def all_ends(draw: st.DrawFn, loops: tuple[Loop, ...]) -> list[End]:
 
 
 @st.composite
+def two_nests(draw: st.DrawFn) -> tuple[Loop, ...]:
+    """Two pairs of loops, each with rows of its own: only marks that both have tie them."""
+    loops: list[Loop] = []
+    for outer in (0, 2):
+        loops.append(Loop(f"L{outer}", draw(st.integers(1, 3))))
+        trips = draw(st.integers(1, 3))
+        rows = renumbered(draw(listed_rows(loops[outer:], trips)), (outer,))
+        loops.append(Loop(f"L{outer + 1}", trips, rows))
+    return tuple(loops)
+
+
+@st.composite
 def nests_with_ends(draw: st.DrawFn) -> Drawn:
-    loops = draw(loop_nests())
+    loops = draw(st.one_of(loop_nests(), loop_nests(), two_nests()))
     return loops, draw(any_guards(len(loops))), draw(all_ends(loops))
 
 
