@@ -1,6 +1,6 @@
 PY := .venv/bin/python
 
-.PHONY: demo test test-long bench docs lint clean
+.PHONY: demo test test-long bench docs predictions lint clean
 
 demo: .venv/.installed
 	.venv/bin/accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 16384 \
@@ -22,6 +22,10 @@ docs: .venv/.installed  ## what is generated: the table of all cascades
 	.venv/bin/accelsim list cascades --markdown > docs/cascades.md.part
 	mv docs/cascades.md.part docs/cascades.md
 
+predictions: .venv/.installed-dev  ## minutes: what a GPU run is to be held against
+	$(PY) -m accelsim.validate.predictions h200 > kernels/predictions/h200.csv.part
+	mv kernels/predictions/h200.csv.part kernels/predictions/h200.csv
+
 clean:
 	rm -rf .venv out
 
@@ -32,6 +36,6 @@ clean:
 	$(PY) -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-.venv/.installed-dev: pyproject.toml | .venv/bin/python
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+.venv/.installed-dev: pyproject.toml tests/constraints.txt | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e '.[dev]'
 	touch $@ .venv/.installed

@@ -7,7 +7,7 @@
 Layers, imports only ever point left:
 
     errors, units, files < spec < cascade | arch | workload < analysis < mapping < program < results
-    < engine < report < verbs < explore < cli
+    < engine < report < verbs < explore | validate < cli
 
 The verbs are imported when first used: `import accelsim` alone loads nothing heavy.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from accelsim.errors import AccelsimError, CapacityError, MappingError, SpecError
 
 if TYPE_CHECKING:
-    from accelsim.verbs import Run, check, load_cascade, simulate
+    from accelsim.verbs import Run, check, load_cascade, simulate, traffic
 
 __all__ = [
     "AccelsimError",
@@ -30,11 +30,12 @@ __all__ = [
     "check",
     "load_cascade",
     "simulate",
+    "traffic",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Run", "check", "load_cascade", "simulate"}:
+    if name in {"Run", "check", "load_cascade", "simulate", "traffic"}:
         from accelsim import verbs
 
         return getattr(verbs, name)

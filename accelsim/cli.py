@@ -323,8 +323,8 @@ def validate(
       accelsim validate --tier interpreter --json
     """
     from accelsim.errors import Fault, nearest
-    from accelsim.report.validation import lines
     from accelsim.validate import tiers as known
+    from accelsim.validate.report import lines
 
     for name in tiers or ():
         if name not in known.TIERS:

@@ -290,7 +290,7 @@ def check(path: str) -> str:
     return f"{kind} {name}"
 
 
-PROBES, WIDTH = (1024, 65536), 64
+PROBES, WIDTH, MOST = (1024, 65536), 64, 1 << 31
 
 
 def _check_mapping(
@@ -302,11 +302,16 @@ def _check_mapping(
     cut |= {rank for phase in document.spec.phases.values() for rank in phase.loops}
     whole = {rank for rank in built.ranks if rank not in {*document.spec.partition, *cut}}
     whole |= {"E", "F"} & {*built.ranks}
+    indexing = analysis.indexing_tables(built)
     for size in PROBES:
         shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(whole, WIDTH)
         shapes = cascade.with_parameters(built, shapes, missing=size // 4)
+        # Entries that predicates compare with let everything be; those of indices are in range.
         tables = {
-            t.name: np.broadcast_to(np.int64(0), [shapes[rank] for rank in t.ranks])
+            t.name: np.broadcast_to(
+                np.int64(0 if t.name in indexing else MOST),
+                [shapes.get(rank, size) for rank in t.ranks],
+            )
             for t in built.tables
         }
         try:

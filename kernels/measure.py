@@ -19,6 +19,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -35,7 +36,7 @@ if not __package__:  # run as a file, whose folder would hide modules such as `t
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kernels import ncu, protocol, records
-from kernels.cases import Case
+from kernels.cases import MODULES, Case
 
 ROWS = 64  # of a head that are compared with float64 where a whole reference is too large
 TABLED = ("flash_fwd", "flash1", "unfused")  # kernels whose reference is there row by row
@@ -51,8 +52,9 @@ def small(cases: Iterable[Case]) -> list[Case]:
     """The first case alone, small enough for the interpreter."""
     case = next(iter(cases))
     shape = {size: min(value, 64 if size in "PMT" else 2) for size, value in case.shape.items()}
-    shape |= {size: 16 for size in "DEF" if size in shape}
-    tile = {**case.tile, **{name: 32 for name in ("block_m", "block_n") if name in case.tile}}
+    shape |= {size: 32 for size in "DEF" if size in shape}
+    blocks = ("block_m", "block_n", "block_f")
+    tile = {name: 32 if name in blocks else value for name, value in case.tile.items()}
     return [dataclasses.replace(case, shape=shape, tile=tile, dtype="float16")]
 
 
@@ -91,13 +93,14 @@ def section_device(dry_run: bool) -> dict[str, Any]:
     }
 
 
-def section_numerics(dry_run: bool) -> list[dict[str, Any]]:
-    """All kernels against whole float64 references."""
+def section_numerics(name: str, dry_run: bool) -> list[dict[str, Any]]:
+    """One kernel against whole float64 references."""
     from kernels.cases import kernel
 
+    offered = kernel(name)
+    cases = [case for case in protocol.numerics() if case.kernel == name]
     results = []
-    for case in small(protocol.numerics()) if dry_run else protocol.numerics():
-        offered = kernel(case.kernel)
+    for case in small(cases) if dry_run else cases:
         tensors = offered.inputs(case, device())
         written = offered.run(case, tensors)
         references = offered.reference(case, tensors)
@@ -212,18 +215,24 @@ class Section:
     counters: bool | None = None
 
 
+def _numerics(name: str) -> Section:
+    return Section(lambda dry_run: section_numerics(name, dry_run), 90)
+
+
 def _counters(cases: Callable[[], list[Case]], limit: float, flush: bool = True) -> Section:
     return Section(lambda dry_run: section_counters(cases(), dry_run), limit, flush)
 
 
 SECTIONS = {
     "device": Section(section_device, 60),
-    "numerics": Section(section_numerics, 150),
+    "numerics flash_fwd": _numerics("flash_fwd"),
     "counters order": _counters(protocol.order, 90),
     "counters knee": _counters(protocol.knee, 120),
     "rates alone": Section(lambda dry_run: section_rates(("TENSOR", "VECTORS"), dry_run), 90),
     "rates together": Section(lambda dry_run: section_rates(("TOGETHER",), dry_run), 60),
-    "counters shapes": _counters(protocol.shapes, 150),
+    "counters shapes": _counters(protocol.shapes, 120),
+    **{f"numerics {name}": _numerics(name) for name in MODULES if name != "flash_fwd"},
+    "counters others": _counters(protocol.others, 90),
     "counters warm": _counters(protocol.warm, 60, flush=False),
     "clocks": Section(section_clocks, 60),
     "numerics of rows": Section(section_rows, 150),
@@ -237,11 +246,14 @@ def environment() -> dict[str, Any]:
         "power.limit,temperature.gpu,ecc.mode.current"
     )
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
-    values = ["absent"] * len(fields.split(","))
+    found: dict[str, Any] = dict.fromkeys(fields.split(","), "absent")
     if shutil.which(command[0]):
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        values = [value.strip() for value in shown.stdout.splitlines()[0].split(",")]
-    found: dict[str, Any] = dict(zip(fields.split(","), values, strict=True))
+        shown = subprocess.run(command, capture_output=True, text=True)
+        values = [value.strip() for value in shown.stdout.split("\n")[0].split(",")]
+        if shown.returncode or len(values) != len(found):
+            found["nvidia-smi"] = shown.stdout + shown.stderr
+        else:
+            found = dict(zip(found, values, strict=True))
     found["python"] = platform.python_version()
     for package in ("torch", "triton", "numpy"):
         found[package] = importlib.metadata.version(package)
@@ -360,7 +372,9 @@ def conduct(
             try:
                 this.record["sections"][name] = this.do(name, min(SECTIONS[name].limit, left))
             except Exception as error:  # whatever it is, the sections behind it are worth having
-                this.record["failed"][name] = f"{type(error).__name__}: {error}"
+                print(f"{name}: {error}", file=sys.stderr)
+                text = re.sub(r"/[^\s\"']*/", "", str(error)[-1500:])  # of paths the last part
+                this.record["failed"][name] = f"{type(error).__name__}: {text}"
         this.save()
     this.record["elapsed_s"] = round(clock() - start, 1)
     this.save()
@@ -382,8 +396,8 @@ def main() -> None:
     conduct(this, names, given.budget)
     done, failed = list(this.record["sections"]), this.record["failed"]
     print(f"{this.path}: {len(done)} of {len(names)} sections, {this.record['elapsed_s']} s")
-    for name, error in failed.items():
-        print(f"failed: {name}: {error}")
+    for name in failed:
+        print(f"failed: {name}")
     for name in this.record["not_reached"]:
         print(f"not reached: {name}")
 

@@ -154,7 +154,7 @@ def listed(ncu: str, collection: str) -> set[str]:
     """Names, without what follows a dot, of the metrics of this GPU in one of ncu's collections."""
     command = [ncu, "--query-metrics", "--query-metrics-collection", collection]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    return set(re.findall(r"^([a-z0-9]+__\w+)", shown, flags=re.MULTILINE))
+    return set(re.findall(r"^\s*([a-z0-9]+__\w+)", shown, flags=re.MULTILINE))
 
 
 def available(names: set[str]) -> tuple[list[str], list[str]]:

@@ -1,13 +1,15 @@
 """The cases that a GPU run measures, so that predictions can be made for exactly these.
 
-`protocol()` is all of them, and what `python -m kernels.protocol` prints. They come in groups, each for one question:
+`protocol()` is all of them, and what `python -m kernels.protocol` prints. They come in groups, each
+for one question:
 
 * `order`: the grid's order (blocks of queries or heads fastest) changes no request, only what the
   L2 finds again: dense, grouped and causal, each in both orders;
 * `knee`: from how many keys on the K and V of a head no longer stay in the L2. One CTA per
   multiprocessor, 8 MiB to 64 MiB per head;
 * `shapes`: small ones that fit wholly (`TINY`), grouped and single key heads, fewer query heads
-  (arXiv 2510.01817), windows and sinks, and the other kernels once.
+  (arXiv 2510.01817), windows and sinks;
+* `others`: the other kernels, once each.
 
 `warm()` are the small ones again, with what the launch before left in the L2.
 """
@@ -92,16 +94,23 @@ OTHERS = [
 
 
 def shapes() -> list[Case]:
-    return [*TINY, *GQA, *SQA, *WIN, *OTHERS]
+    """Small shapes, shared keys, fewer queries, windows."""
+    return [*TINY, *GQA, *SQA, *WIN]
+
+
+def others() -> list[Case]:
+    """Kernels besides the one-pass forward one."""
+    return list(OTHERS)
 
 
 def warm() -> list[Case]:
+    """Those whose tensors all fit the L2."""
     return list(TINY)
 
 
 def protocol() -> list[Case]:
     """Every case whose counters are measured from empty caches, each once."""
-    return list({case.name: case for case in (*order(), *knee(), *shapes())}.values())
+    return list({case.name: case for case in (*order(), *knee(), *shapes(), *others())}.values())
 
 
 def numerics() -> list[Case]:

@@ -35,8 +35,8 @@ def cases() -> list[CaseDict]:
 
 
 def quick() -> list[CaseDict]:
-    """Each kernel and mask at one width, ragged and not, random inputs and needles."""
-    found = list(_cases(EXACT, (64,)))
+    """Each kernel and mask at one width and ragged lengths, random inputs and needles."""
+    found = [case for case in _cases(EXACT, (64,)) if case["seed"] % 2 == 0]
     needles = [{**case, "inputs": "needle"} for case in found if case["kernel"] != "lightning"]
     return [*found, *needles]
 

@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from accelsim.validate import kernels
+from accelsim.validate.cases import bind
+from accelsim.validate.compare import predict
 from kernels.build import count, ctas_per_sm, loop_bodies, read_sass
 from kernels.cases import Case
 from tests.kernels.traced import ROOT, needs_triton, python
@@ -54,24 +57,23 @@ OTHERS = [
 REFUSED = attention("flash_fwd", "float16", 48, 64, 64)
 
 
-def expected_instructions(case: Case, target: int) -> dict[str, int]:
-    """Instructions of one warp for one tile of keys, in the 16-bit formats.
+ARCHS = {90: "h200", 80: "a100"}
 
-    Products: on sm_90 m64 n k16 by the 4 warps of a warpgroup together, block_n or D wide, a
-    warpgroup per 64 queries; on sm_80 m16 n8 k16 by each warp. One ex2 per score and thread, and
-    one per query for the rescaling, whose row four threads hold. Keys and values by 16-byte copies.
+
+def expected_instructions(described: dict[str, Any], target: int) -> dict[str, int]:
+    """What the mapping predicts of one warp's tile of keys; and keys and values in 16-byte copies.
+
+    (As formulas: on sm_90 m64 n k16 by the 4 warps of a warpgroup together, block_n or D wide; on
+    sm_80 m16 n8 k16 by each warp; one ex2 per score and thread, and one per query for the
+    rescaling, whose row four threads hold.)
     """
-    m, n, width = case.tile["block_m"], case.tile["block_n"], case.shape["D"]
-    warps = case.tile.get("warps", m // 16)
-    threads = 32 * warps
-    products = {
-        90: {"HGMMA": m // (16 * warps) * (width // 16 + n // 16)},
-        80: {"HMMA": 2 * m * n * width // (16 * 8 * 16) // warps},
-    }
+    bound = bind(described, ARCHS[target])
+    (launch,) = predict(bound)["launches"]
+    constants = described["launches"][0]["constants"]
+    copied = 2 * constants["block_n"] * constants["width"] * 2
     return {
-        **products[target],
-        "MUFU.EX2": (m * n + 4 * m) // threads,
-        "LDGSTS": 2 * n * width * 2 // 16 // threads,
+        **{opcode: sum(by.values()) for opcode, by in launch["loop_body"].items()},
+        "LDGSTS": copied // 16 // launch["threads"],
     }
 
 
@@ -100,17 +102,27 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return built(requests, tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="module")
+def described() -> list[dict[str, Any]]:
+    return kernels.described([case.to_dict() for case, _ in FORMULA])
+
+
 @needs_triton
 @pytest.mark.parametrize("index", range(len(FORMULA)))
-def test_loops_hold_what_a_tile_needs(results: list[dict[str, Any]], index: int) -> None:
+def test_loops_hold_what_a_tile_needs(
+    results: list[dict[str, Any]], described: list[dict[str, Any]], index: int
+) -> None:
     case, target = FORMULA[index]
     (launch,) = results[1 + index]["launches"]
-    expected = expected_instructions(case, target)
+    expected = expected_instructions(described[index], target)
+    assert expected.keys() == {"HGMMA" if target == 90 else "HMMA", "MUFU.EX2", "LDGSTS"}
     found = [{kind: loop.get(kind, 0) for kind in expected} for loop in launch["loops"]]
     # One loop over whole tiles; besides, one over those cut by the diagonal and by the window.
     kinds = 1 + sum(bool(case.mask.get(cut)) for cut in ("causal", "window"))
     assert found == [expected] * kinds, case.name
     if target == 90:
+        held = predict(bind(described[index]))["launches"][0]["level_bytes"]
+        assert launch["shared"] == held["shared"], "tiles held in shared memory"
         assert launch["stack"] == 0, "registers spill"
         assert launch["ctas_per_sm"] >= 1
 
@@ -119,7 +131,14 @@ def test_loops_hold_what_a_tile_needs(results: list[dict[str, Any]], index: int)
 def test_other_kernels_as_recorded(
     results: list[dict[str, Any]], request: pytest.FixtureRequest
 ) -> None:
+    """Registers, shared memory, spills, CTAs per multiprocessor of all; loops without formula."""
     found = {"triton": importlib.metadata.version("triton"), "builds": {}}
+    for (case, target), result in zip(FORMULA, results[1:], strict=False):
+        launches = [
+            {k: v for k, v in launch.items() if k not in ("instructions", "loops")}
+            for launch in result["launches"]
+        ]
+        found["builds"][f"sm_{target} {case.name}"] = launches
     for (case, target), result in zip(OTHERS, results[1 + len(FORMULA) :], strict=True):
         launches = [
             {

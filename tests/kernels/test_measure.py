@@ -32,7 +32,7 @@ PARSED = [
     Counted("void other<int>", (1, 1, 1), {"dram__bytes_read.sum": 0, "lts__t.sum": 3.5}),
 ]
 # One of each kind; the others differ in their tables alone.
-DONE = ["device", "numerics", "counters order", "rates alone", "numerics of rows"]
+DONE = ["device", "numerics flash_fwd", "counters order", "rates alone", "numerics of rows"]
 
 
 @pytest.mark.parametrize("text", [WIDE, LONG])
@@ -97,7 +97,7 @@ class Fake(measure.Run):
         self.given.append(seconds)
         assert json.loads(self.path.read_text())["sections"] == self.record["sections"]
         if len(self.given) == 2:
-            raise RuntimeError("stopped after 90 s")
+            raise RuntimeError('File "/some/where/flash.py", line 7: 5 s / 3')
         return name
 
 
@@ -108,7 +108,7 @@ def test_a_run_ends_with_its_budget(tmp_path: Path) -> None:
     written = json.loads(run.path.read_text())
     assert written == run.record
     assert list(written["sections"]) == [names[0], names[2]]
-    assert written["failed"] == {names[1]: "RuntimeError: stopped after 90 s"}
+    assert written["failed"] == {names[1]: 'RuntimeError: File "flash.py", line 7: 5 s / 3'}
     assert written["not_reached"] == names[3:]
     limits = [measure.SECTIONS[name].limit for name in names[:3]]
     assert run.given == [min(limits[0], 230), min(limits[1], 130), min(limits[2], 30)]
@@ -144,7 +144,7 @@ def test_a_dry_run_goes_all_the_way(dry: Path) -> None:
     assert record["not_reached"] == []
     assert list(record["sections"]) == DONE
     assert set(record["sources"]) == {path.name for path in (ROOT / "kernels").glob("*.py")}
-    for name in ("numerics", "numerics of rows"):
+    for name in ("numerics flash_fwd", "numerics of rows"):
         assert [result["passed"] for result in record["sections"][name]] == [True]
     (case,) = record["sections"]["counters order"]
     assert len(case["inputs_sha256"]) == 64
@@ -204,7 +204,8 @@ def test_the_protocol_has_the_groups_it_names() -> None:
     assert len(names) == len(set(names))
     assert len(protocol.order()) == 6
     assert [case.shape["M"] // 1024 for case in protocol.knee()] == [16, 32, 48, 64, 80, 96, 128]
-    assert {case.kernel for case in protocol.shapes()} == set(MODULES)
+    assert {case.kernel for case in protocol.protocol()} == set(MODULES)
+    assert {f"numerics {name}" for name in MODULES} < set(measure.SECTIONS)
     kinds = {(case.kernel, case.dtype) for case in protocol.numerics()}
     assert len(kinds) == 3 * len(MODULES)
 
@@ -215,9 +216,14 @@ def test_kernels_take_every_case() -> None:
         import dataclasses
         from kernels import protocol
         from kernels.cases import kernel
-        for case in protocol.protocol() + protocol.numerics():
+        from kernels.measure import small
+
+        def short(case):
             shape = {n: min(v, 130) if n in "PMT" else v for n, v in case.shape.items()}
-            case = dataclasses.replace(case, shape=shape)
+            return dataclasses.replace(case, shape=shape)
+
+        given = protocol.protocol() + protocol.numerics()
+        for case in [*map(short, given), *(one for case in given for one in small([case]))]:
             offered = kernel(case.kernel)
             assert offered.plan(case, offered.inputs(case, "cpu")).launches, case
     """
