@@ -111,7 +111,8 @@ def block_sparse(draw: st.DrawFn) -> Walk:
             max_size=shapes["h"],
         )
     )
-    return walks.block_sparse(**shapes, lists=lists, offset=offset)
+    heads_first = draw(st.booleans())
+    return walks.block_sparse(**shapes, lists=lists, offset=offset, heads_first=heads_first)
 
 
 @st.composite
@@ -121,18 +122,16 @@ def lightning(draw: st.DrawFn) -> Walk:
     return walks.lightning(**{name: draw(n) for name, n in names.items()})
 
 
-@st.composite
-def with_slots(draw: st.DrawFn, of: st.SearchStrategy[Walk]) -> Walk:
-    """A walk under a mapping that holds other numbers of tiles: what is moved is the same."""
-    walk = draw(of)
+def with_slots(walk: Walk, slots: int) -> Walk:
+    """A walk under a mapping that holds so many tiles of what it loads: the same is moved."""
     phases = spec.load(walk.mapping, "mapping").spec.phases
-    slots = {
-        f"phases.{phase}.storage.{tensor}.slots": draw(st.integers(1, 3))
+    held = {
+        f"phases.{phase}.storage.{tensor}.slots": slots
         for phase, one in phases.items()
         for tensor, storage in one.storage.items()
         if not storage.off_chip
     }
-    return replace(walk, settings={**walk.settings, **slots})
+    return replace(walk, settings={**walk.settings, **held})
 
 
 DRAWN = {

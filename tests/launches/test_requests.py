@@ -36,7 +36,7 @@ KERNELS = pytest.mark.parametrize("kernel", DRAWN)
 @given(data=st.data())
 @SOME
 def test_requests(kernel: str, data: st.DataObject) -> None:
-    walk = data.draw(with_slots(DRAWN[kernel]))
+    walk = with_slots(data.draw(DRAWN[kernel]), data.draw(st.integers(1, 3)))
     mapped, lowered = built(walk)
     for found, expected, grid in zip(
         launches(mapped, lowered), walk.launches, walk.grid, strict=True

@@ -237,18 +237,20 @@ def block_sparse(
     m0: int,
     lists: Sequence[Sequence[Sequence[int]]],
     offset: int | None,
+    heads_first: bool = False,
     word: int = 2,
 ) -> Walk:
     """As flash_fwd, over a list of tiles of keys. offset: None where it is not causal."""
     seen = Seen(m if offset is None else offset)
     blocks, passing = tiles(p, p0), tiles(m, m0)
+    outer = [range(h), range(len(blocks))]
     found: list[Access] = []
-    for block in product(range(b), range(h), range(len(blocks))):
-        batch, head, i = block
-        own, group, rows = lists[head][i], head * g // h, len(blocks[i])
+    for batch, one, other in product(range(b), *(outer[::-1] if heads_first else outer)):
+        head, i = (other, one) if heads_first else (one, other)
+        block, own, group, rows = (batch, head, i), lists[head][i], head * g // h, len(blocks[i])
         visited = [n for n, j in enumerate(own) if seen.meets(blocks[i], passing[j])]
         for n in visited:
-            step, j = (*block, n), own[n]
+            step, j = (batch, one, other, n), own[n]
             size = len(passing[j]) * d * word
             if n == visited[0]:
                 found.append(Access(step, "counts", (head, i), 4))
@@ -261,7 +263,7 @@ def block_sparse(
                 found.append(Access(step, "LSE", block, rows * 4, write=True))
     longest = max(len(own) for of in lists for own in of)
     return Walk(
-        "h200__block_sparse",
+        "h200__block_sparse" + ("_heads" if heads_first else ""),
         _cut(m0, p0),
         {
             **{"B": b, "H": h, "G": g, "P": p, "M": m, "E": d, "F": d, "J": longest},

@@ -16,8 +16,9 @@ from accelsim.program.rows import renumbered
 from accelsim.program.unroll import Tile
 from accelsim.program.unroll import tiles as unrolled
 from accelsim.program.visits import executed, visits
+from tests.launches.drawn import built
 from tests.random_programs import random_program
-from tests.shipped import MAPPINGS, RUNS
+from tests.shipped import LAUNCHED, MAPPINGS, RUNS
 from tests.strategies import listed_rows, loop_nests, programs, subsets
 
 DRAWN = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
@@ -40,6 +41,11 @@ def test_shipped_mappings(name: str) -> None:
 def test_other_shipped_mappings(name: str) -> None:
     model, length, changes = RUNS[name]
     agree(verbs.simulate(name, model, length, settings=changes).program)
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_launched_mappings(name: str) -> None:
+    agree(built(LAUNCHED[name])[1])
 
 
 @given(programs())
