@@ -303,6 +303,9 @@ def _check_mapping(
     cut |= {rank for phase in document.spec.phases.values() for rank in phase.loops}
     whole = {rank for rank in built.ranks if rank not in {*document.spec.partition, *cut}}
     whole |= {"E", "F"} & {*built.ranks}
+    # What tables tell is looked up coordinate by coordinate: a few of them show as much.
+    axes = {rank for table in built.tables for rank in table.ranks}
+    whole |= axes & {*built.ranks} - {*document.spec.partition}
     indexing = analysis.indexing_tables(built)
     # Predicates that look tables up are counted point by point.
     compared = {
@@ -332,6 +335,7 @@ def _check_mapping(
         raise errors[0]
     # It depends on the sizes: say which were tried.
     said = f"so with {PROBES[0]:,} coordinates in every rank, {WIDTH} in those that stay whole"
+    said += " or that tables have" if axes else ""
     said += f"; with {PROBES[1]:,}: {errors[1].faults[0].message}"
     faults = errors[0].faults
     raise type(errors[0])([dataclasses.replace(f, help=(*f.help, said)) for f in faults])

@@ -121,8 +121,8 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
     """What of a launch's requests goes on to the outermost level, by the model of cache.py.
 
     Bytes: `read`, `written`, `dirty` (still in the cache at the end), `fabric` (between its
-    partitions), `compulsory` (each tile read once), and `read_by_tensor`. The cache is empty at
-    the beginning. Raises AccelsimError.
+    partitions), `compulsory` (each tile read once that the launch does not make itself), and
+    `read_by_tensor`. The cache is empty at the beginning. Raises AccelsimError.
     """
     assert machine.cache is not None  # whoever asks has looked
     asked = accesses(nest, phase)
@@ -133,7 +133,8 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
     found = cache.run(asked, slots=slots, capacity=capacity, partitions=machine.cache.partitions)
     names = [placement.tensor for placement in nest.placements]
     by_tensor = {names[i]: n for i, n in enumerate(found.dram_read_of) if n}
-    loaded = np.unique(asked.chunk[~asked.write])
+    chunks, first = np.unique(asked.chunk, return_index=True)
+    needed = chunks[~asked.write[first]]
     return {
         "level": machine.outermost.name,
         "slots": slots,
@@ -141,6 +142,6 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
         "written": found.dram_written,
         "dirty": found.dirty,
         "fabric": found.fabric,
-        "compulsory": int(asked.size[loaded].sum()),
+        "compulsory": int(asked.size[needed].sum()),
         "read_by_tensor": by_tensor,
     }

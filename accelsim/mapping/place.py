@@ -36,10 +36,11 @@ def placements(
     whole: MappingSpec,
     complain: Callable[..., None],
 ) -> tuple[Placement, ...]:
-    """A placement for each tensor that the phase reads or makes, in order of first use.
+    """A placement for each table that the phase gives a place, then for each tensor of it.
 
-    Then one for each table that it gives a place. extents: of parts. numbers: shapes of ranks,
-    parameters and tables. home: Einsum -> its phase. whole: the mapping that the phase is of.
+    Tensors, that it reads or makes, in order of first use; tables first, since they tell where
+    tensors are read. extents: of parts. numbers: shapes of ranks, parameters and tables.
+    home: Einsum -> its phase. whole: the mapping that the phase is of.
     """
     numbers = Numbers({**numbers.named, **extents}, numbers.tables)
     made = {einsum.name for einsum in nesting.einsums}
@@ -58,7 +59,8 @@ def placements(
         if home[einsum.name] != phase
         for access in einsum.inputs
     }
-    out = []
+    placed = (_table(machine, nesting, name, spec, whole, complain) for name in tables)
+    out = [placement for placement in placed if placement is not None]
     for name in names:
         role = "load"
         if name in made:
@@ -143,9 +145,6 @@ def placements(
                 overbook=given.overbook,
             )
         )
-    for name in tables:
-        placed = _table(machine, nesting, name, spec, whole, complain)
-        out += [] if placed is None else [placed]
     return tuple(out)
 
 
