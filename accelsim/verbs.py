@@ -107,20 +107,23 @@ def traffic(
     mapped, machine = loaded.mapping, loaded.machine
     lowered = program.lower(mapped)
     counts = launches(mapped, lowered)
+    notes = [*lowered.notes, *loaded.notes]
     if cache and machine.cache is not None:
         from accelsim.engine.stream import through_cache
 
-        pairs = zip(counts, mapped.nests, lowered.phases, strict=True)
-        counts = [
-            dataclasses.replace(one, cache=through_cache(machine, nest, phase))
-            for one, nest, phase in pairs
-        ]
+        for number, (nest, phase) in enumerate(zip(mapped.nests, lowered.phases, strict=True)):
+            try:
+                sent_on = through_cache(machine, nest, phase)
+            except AccelsimError as error:
+                notes.append(f"{machine.cache.name} is left out: {error.faults[0].message}")
+                continue
+            counts[number] = dataclasses.replace(counts[number], cache=sent_on)
     return {
         "name": mapped.name,
         "requested_of": machine.shared.name,
         "launches": [one.as_json() for one in counts],
         "inputs": loaded.inputs,
-        "notes": [*lowered.notes, *loaded.notes],
+        "notes": notes,
     }
 
 
