@@ -1,6 +1,8 @@
 """What is shipped, for tests that run all of it."""
 
 from accelsim import spec
+from tests.launches import walks
+from tests.launches.walks import Seen
 
 _OF_FUSEMAX = {
     "attention_1pass",
@@ -74,3 +76,22 @@ RUNS: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
     ),
 }
 """The others: a workload, a sequence length and settings for each."""
+
+_LISTS = [[[0], [1, 0], [0, 2]], [[0], [0, 1], [2, 0, 3]]]
+_GROUPED = {"b": 2, "h": 4, "g": 2, "p": 300, "m": 700, "d": 64, "p0": 128, "m0": 128}
+_SPARSE = {"b": 2, "h": 2, "g": 1, "p": 150, "m": 220, "d": 64, "p0": 64, "m0": 64}
+_PAGES = [[8, 1, 2, 3], [4, 5, 6, 7]]
+LAUNCHED = {
+    walk.mapping: walk
+    for walk in (
+        walks.flash_fwd(**_GROUPED, seen=Seen(400)),
+        walks.flash_fwd(**_GROUPED, seen=Seen(400, 140, 3), heads_first=True),
+        walks.flash1(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64, offset=100),
+        walks.unfused(b=2, h=2, p=300, m=200, d=64, p0=64, m0=64, rows=4),
+        walks.splitk(h=8, g=2, m=250, d=64, m0=64, m1=2, pages=_PAGES, lengths=[250, 90]),
+        walks.block_sparse(**_SPARSE, lists=_LISTS, offset=None),
+        walks.block_sparse(**_SPARSE, lists=_LISTS, offset=70, heads_first=True),
+        walks.lightning(b=2, h=2, t=700, e=64, f=128, chunk=64, f0=64),
+    )
+}
+"""Those of a machine of clusters, which `simulate` refuses: what each moves in a small case."""

@@ -13,7 +13,13 @@ from accelsim.analysis.bounds import (
 from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
 from accelsim.analysis.summary import Summary, summary
-from accelsim.analysis.tables import Tables, WrongTable, wrong_indices, wrong_tables
+from accelsim.analysis.tables import (
+    Tables,
+    WrongTable,
+    indexing_tables,
+    wrong_indices,
+    wrong_tables,
+)
 
 __all__ = [
     "Analysis",
@@ -31,6 +37,7 @@ __all__ = [
     "best_known_schedule",
     "bounds",
     "evaluate",
+    "indexing_tables",
     "intensity",
     "passes",
     "summary",

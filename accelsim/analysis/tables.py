@@ -88,6 +88,18 @@ def wrong_indices(cascade: Cascade, given: Tables, shapes: Mapping[str, int]) ->
                     yield Fault(message, position=access.position or einsum.position)
 
 
+def indexing_tables(cascade: Cascade) -> set[str]:
+    """Tables of which some entry is a coordinate."""
+    return {
+        name
+        for einsum in cascade.einsums
+        for access in (einsum.output, *einsum.inputs)
+        for index in access.indices
+        if isinstance(index, Computed)
+        for name in tables(index.whole)
+    }
+
+
 def _indexed(cascade: Cascade, table: str) -> Iterator[str]:
     """Ranks of which entries of a table are coordinates."""
     for einsum in cascade.einsums:

@@ -13,11 +13,11 @@ from accelsim.engine import cache
 from accelsim.engine.cache import Accesses
 from accelsim.errors import AccelsimError
 from accelsim.mapping import Nest, Placement
-from accelsim.program import Phase
-from accelsim.program.visits import Tiles, tiles
+from accelsim.program import Guard, Phase
+from accelsim.program.visits import Tiles, tiles, visits
 
 Int = npt.NDArray[np.int64]
-MOST_ACCESSES = 1 << 27
+MOST_ITERATIONS = 1 << 25
 
 
 def accesses(nest: Nest, phase: Phase) -> Accesses:
@@ -25,14 +25,15 @@ def accesses(nest: Nest, phase: Phase) -> Accesses:
 
     nest, phase: the same, as mapped and as lowered. Within a step come loads as Einsums ask for
     them, what comes back from off chip, then stores. Tensors are numbered as nest.placements.
-    Raises AccelsimError when there is no launch, or more of them than memory holds.
+    Raises AccelsimError when there is no launch, or more than MOST_ITERATIONS.
     """
     if nest.launch is None:
         raise AccelsimError(f"phase {nest.name} is not launched: its mapping gives no `launch`")
+    number = visits(phase.loops, Guard())
+    if number > MOST_ITERATIONS:
+        message = f"{nest.name} has {number:,} iterations, more than {MOST_ITERATIONS:,}"
+        raise AccelsimError(f"{message}: too many to list what each asks for")
     visited = tiles(phase.loops, range(len(phase.loops)))
-    if len(visited) * len(nest.placements) > MOST_ACCESSES:
-        message = f"phase {nest.name} has {len(visited):,} iterations: too many to list"
-        raise AccelsimError(f"{message} what each asks for")
     order = {task.name: number for number, task in enumerate(phase.tasks)}
     step, place, chunk, write = [], [], [], []
     sizes: list[Int] = []
@@ -121,8 +122,8 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
     """What of a launch's requests goes on to the outermost level, by the model of cache.py.
 
     Bytes: `read`, `written`, `dirty` (still in the cache at the end), `fabric` (between its
-    partitions), `compulsory` (each tile read once), and `read_by_tensor`. The cache is empty at
-    the beginning. Raises AccelsimError.
+    partitions), `compulsory` (each tile read once that the launch does not make itself), and
+    `read_by_tensor`. The cache is empty at the beginning. Raises AccelsimError.
     """
     assert machine.cache is not None  # whoever asks has looked
     asked = accesses(nest, phase)
@@ -133,7 +134,8 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
     found = cache.run(asked, slots=slots, capacity=capacity, partitions=machine.cache.partitions)
     names = [placement.tensor for placement in nest.placements]
     by_tensor = {names[i]: n for i, n in enumerate(found.dram_read_of) if n}
-    loaded = np.unique(asked.chunk[~asked.write])
+    chunks, first = np.unique(asked.chunk, return_index=True)
+    needed = chunks[~asked.write[first]]
     return {
         "level": machine.outermost.name,
         "slots": slots,
@@ -141,6 +143,6 @@ def through_cache(machine: Machine, nest: Nest, phase: Phase) -> dict[str, Any]:
         "written": found.dram_written,
         "dirty": found.dirty,
         "fabric": found.fabric,
-        "compulsory": int(asked.size[loaded].sum()),
+        "compulsory": int(asked.size[needed].sum()),
         "read_by_tensor": by_tensor,
     }

@@ -6,7 +6,7 @@ read as many as every other; along a loop in which they stay the same, a tile ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -31,7 +31,8 @@ class Reads:
     """Coordinates that a tensor is read at, of the indices that depend on one another.
 
     loops: those that they depend on. at [N, loops]: iterations. value [N]: a number for each
-    different combination of the coordinates. rest: elements for each, of the other indices.
+    different combination of the coordinates. rest: elements for each, of indices that are told
+    apart by variables alone.
     """
 
     loops: tuple[int, ...]
@@ -57,16 +58,21 @@ class Reads:
         trips: of the loops. Every tile must read as many coordinates (`elements`).
         """
         tile = _number(self.at)
-        pairs = np.unique(np.stack([tile, self.value]), axis=1)
+        pairs = self._pairs(tile)
         found = _number(pairs[1].reshape(int(tile.max()) + 1, -1))
         out = np.full(trips, -1, np.int64)
         out[tuple(self.at.T)] = found[tile]
         return out.reshape(-1)
 
+    def _pairs(self, tile: Int) -> tuple[Int, Int]:
+        """Different (tile, value), in order."""
+        most = int(self.value.max(initial=0)) + 1
+        return np.divmod(np.unique(tile * most + self.value), most)
+
     def _per_tile(self, loops: tuple[int, ...], most_over: tuple[int, ...] | None = None) -> Int:
         """Different values per iteration of the loops; of `most_over`, the fewest for each."""
         tile = _number(self.at[:, [self.loops.index(i) for i in loops]])
-        pairs = np.unique(np.stack([tile, self.value]), axis=1)[0]
+        pairs = self._pairs(tile)[0]
         number, found = np.unique(pairs, return_counts=True)
         if most_over is None:
             return found
@@ -80,34 +86,68 @@ class Reads:
 
 def _number(columns: Int) -> Int:
     """A number from 0 for each row, equal for equal rows, in their order."""
-    if not columns.shape[1]:
-        return np.zeros(len(columns), np.int64)
-    return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+    number = np.zeros(len(columns), np.int64)
+    for column in columns.T:
+        found = np.unique(column, return_inverse=True)[1].reshape(-1)
+        number = number * (int(found.max(initial=0)) + 1) + found
+        number = np.unique(number, return_inverse=True)[1].reshape(-1)
+    return number
 
 
-def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Numbers) -> Reads:
-    """What an access with computed indices reads. Raises AccelsimError."""
+def reads(
+    nesting: Nesting, access: Access, extents: dict[str, int], numbers: Numbers
+) -> tuple[Reads, ...]:
+    """What an access with computed indices reads, a Reads for each group of indices that share no
+    rank variable with the others. Raises AccelsimError.
+    """
     cascade = nesting.cascade
     computed = [index.whole for index in access.indices if isinstance(index, Computed)]
     missing = numbers.missing(computed)
     if missing is not None:
         raise AccelsimError(f"the workload does not give {missing}")
-    over = tuple(dict.fromkeys(v for whole in computed for v in variables(whole)))
-    ranks = {v: cascade.rank_of(v) for v in over}
+    direct = {i.variable for i in access.indices if isinstance(i, At)}
+    groups: list[set[str]] = []
+    for whole in computed:
+        own = set(variables(whole))
+        tied = [group for group in groups if group & own]
+        groups = [group for group in groups if not group & own]
+        groups.append(own.union(*tied))
+    looped = {loop.rank for loop in nesting.loops}
+    apart = direct.difference(*groups)
+    rest = prod(
+        extents[part]
+        for variable in apart
+        for part in nesting.parts[cascade.rank_of(variable)]
+        if part not in looped
+    )
+    found = [_together(nesting, access, extents, numbers, group) for group in groups]
+    return (replace(found[0], rest=rest), *found[1:])
+
+
+def _together(
+    nesting: Nesting,
+    access: Access,
+    extents: dict[str, int],
+    numbers: Numbers,
+    group: set[str],
+) -> Reads:
+    """What the indices over some rank variables come to, for every combination of these."""
+    cascade = nesting.cascade
+    ranks = {v: cascade.rank_of(v) for v in sorted(group)}
     shape = {}
     for variable, rank in ranks.items():
         padded = prod(extents[part] for part in nesting.parts[rank])
         shape[variable] = min(numbers.named.get(rank, padded), padded)
-    if prod(shape.values()) > MOST_POINTS:
-        message = f"it depends on {prod(shape.values()):,} combinations of coordinates"
+    length = prod(shape.values())
+    if length > MOST_POINTS:
+        message = f"it depends on {length:,} combinations of coordinates"
         raise AccelsimError(f"{message}, more than {MOST_POINTS:,}")
     grid = np.meshgrid(*(np.arange(n) for n in shape.values()), indexing="ij")
-    points = {v: axis.reshape(-1) for v, axis in zip(over, grid, strict=True)}
-    length = prod(shape.values())
-    columns, rest = [], 1
+    points = {v: axis.reshape(-1) for v, axis in zip(ranks, grid, strict=True)}
+    columns = []
     for rank, index in zip(cascade.tensor(access.tensor).ranks, access.indices, strict=True):
         match index:
-            case Computed(whole):
+            case Computed(whole) if group.issuperset(variables(whole)):
                 found = evaluate(whole, points, numbers.named, numbers.tables)
                 columns.append(np.broadcast_to(np.asarray(found, np.int64), (length,)))
                 # What a predicate looks at may be outside: it can leave that out.
@@ -118,9 +158,6 @@ def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Nu
                     raise AccelsimError(f"it is {wrong}, outside of {rank} = {limit}")
             case At(variable) if variable in points:
                 columns.append(points[variable])
-            case _:
-                looped = {loop.rank for loop in nesting.loops}
-                rest *= prod(extents[p] for p in nesting.parts[rank] if p not in looped)
     loops, places = [], []
     for number, loop in enumerate(nesting.loops):
         for variable, rank in ranks.items():
@@ -130,4 +167,4 @@ def reads(nesting: Nesting, access: Access, extents: dict[str, int], numbers: Nu
                 loops.append(number)
                 places.append(points[variable] // inside % loop.trips)
     at = np.stack(places, axis=1) if places else np.zeros((length, 0), np.int64)
-    return Reads(tuple(loops), at, _number(np.stack(columns, axis=1)), rest)
+    return Reads(tuple(loops), at, _number(np.stack(columns, axis=1)), 1)

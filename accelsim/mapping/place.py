@@ -6,6 +6,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import prod
 
+import numpy as np
+
 from accelsim.analysis.pieces import Numbers
 from accelsim.arch import Level, Machine
 from accelsim.cascade import Cascade, looked_up
@@ -15,7 +17,7 @@ from accelsim.errors import AccelsimError
 from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.ends import ends
-from accelsim.mapping.nest import End, Identity, Loop, Placement
+from accelsim.mapping.nest import End, Identity, Int, Loop, Placement
 from accelsim.spec.records import MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
 
@@ -34,10 +36,11 @@ def placements(
     whole: MappingSpec,
     complain: Callable[..., None],
 ) -> tuple[Placement, ...]:
-    """A placement for each tensor that the phase reads or makes, in order of first use.
+    """A placement for each table that the phase gives a place, then for each tensor of it.
 
-    Then one for each table that it gives a place. extents: of parts. numbers: shapes of ranks,
-    parameters and tables. home: Einsum -> its phase. whole: the mapping that the phase is of.
+    Tensors, that it reads or makes, in order of first use; tables first, since they tell where
+    tensors are read. extents: of parts. numbers: shapes of ranks, parameters and tables.
+    home: Einsum -> its phase. whole: the mapping that the phase is of.
     """
     numbers = Numbers({**numbers.named, **extents}, numbers.tables)
     made = {einsum.name for einsum in nesting.einsums}
@@ -56,7 +59,8 @@ def placements(
         if home[einsum.name] != phase
         for access in einsum.inputs
     }
-    out = []
+    placed = (_table(machine, nesting, name, spec, whole, complain) for name in tables)
+    out = [placement for placement in placed if placement is not None]
     for name in names:
         role = "load"
         if name in made:
@@ -141,9 +145,6 @@ def placements(
                 overbook=given.overbook,
             )
         )
-    for name in tables:
-        placed = _table(machine, nesting, name, spec, whole, complain)
-        out += [] if placed is None else [placed]
     return tuple(out)
 
 
@@ -221,16 +222,21 @@ def _computed(
     try:
         if len(found) > 1:
             raise AccelsimError("read in two ways, at least one of them at a computed index")
-        read = reads(nesting, access, extents, numbers)
+        groups = reads(nesting, access, extents, numbers)
         direct = (i.variable for i in access.indices if isinstance(i, At))
         plain = nesting.loops_of(tuple(nesting.cascade.rank_of(v) for v in direct))
-        kept = [i for i in read.loops if nesting.loops[i].rank in keep]
-        shared = {i for i in kept if read.steady_along(i)}
-        loops = tuple(sorted({*plain, *read.loops} - shared))
-        size = read.elements(loops)
-        names = read.names(tuple(nesting.loops[i].trips for i in read.loops))
-        others = tuple(i for i in plain if i not in read.loops)
-        return loops, shared, size, Identity(others, read.loops, names)
+        every = {i for read in groups for i in read.loops}
+        kept = [(i, r) for r in groups for i in r.loops if nesting.loops[i].rank in keep]
+        shared = {i for i, read in kept if read.steady_along(i)}
+        loops = tuple(sorted({*plain, *every} - shared))
+        size = prod(read.elements(loops) for read in groups)
+        names: Int = np.zeros(1, np.int64)
+        for read in groups:
+            own = read.names(tuple(nesting.loops[i].trips for i in read.loops))
+            names = np.add.outer(names * (int(own.max()) + 1), own).reshape(-1)
+        others = tuple(i for i in plain if i not in every)
+        over = tuple(i for read in groups for i in read.loops)
+        return loops, shared, size, Identity(others, over, names)
     except AccelsimError as error:
         complain(("storage", tensor), f"{tensor}: {error.faults[0].message}")
         return None

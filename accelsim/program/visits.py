@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import combinations
 from math import prod
+from operator import or_
 
 import numpy as np
 import numpy.typing as npt
@@ -91,10 +93,7 @@ def visits(loops: Sequence[Loop], guard: Guard, ends: Sequence[End] = ()) -> int
     """On how many tiles a guard holds; with ends, the sum over these of the product of `kept`."""
     whole = prod(int(end.kept[0]) for end in ends if not end.loops)
     ends = [end for end in ends if end.loops]
-    borne = 0
-    for loop in loops:
-        borne |= 0 if loop.rows is None else int(np.bitwise_or.reduce(loop.rows.runs[:, 2]))
-    if not all(borne >> mark & 1 for mark in guard.marked):
+    if not all(_borne(loops) >> mark & 1 for mark in guard.marked):
         return 0
     total = 0
     negated = [(name, getattr(guard, f"not_{name}")) for name in ("first", "last")]
@@ -126,8 +125,8 @@ def _sum(loops: Sequence[Loop], group: frozenset[int], guard: Guard, ends: Seque
         fixed = (loop in guard.first) + (loop in guard.last)
         return trips if not fixed else int(fixed == 1 or trips == 1)
     found = tiles(loops, group)
-    wanted = sum(1 << mark for mark in {*guard.marked, *guard.unmarked})
-    if not (found.marks & wanted).any():  # of another group, which is looked at on its own
+    if not _borne([loops[loop] for loop in group]) & _wanted(guard):
+        # Marks are of another group, which is looked at on its own.
         guard = dataclasses.replace(guard, marked=(), unmarked=())
     holds = found.holds(guard)
     kept = np.ones(int(holds.sum()), np.int64)
@@ -154,7 +153,17 @@ def _groups(loops: Sequence[Loop], guard: Guard, ends: Sequence[End]) -> list[fr
             tie((number, *loop.rows.loops))
     for end in ends:
         tie(end.loops)
-    wanted = sum(1 << mark for mark in {*guard.marked, *guard.unmarked})
-    rows = [(number, loop.rows) for number, loop in enumerate(loops) if loop.rows is not None]
-    tie(n for n, r in rows if wanted and (r.runs[:, 2] & wanted).any())
+    wanted = _wanted(guard)
+    tie(number for number, loop in enumerate(loops) if _borne([loop]) & wanted)
     return [frozenset(l for l in range(len(loops)) if of[l] == g) for g in sorted(set(of))]
+
+
+def _wanted(guard: Guard) -> int:
+    """Bits of the marks that a guard looks at."""
+    return sum(1 << mark for mark in {*guard.marked, *guard.unmarked})
+
+
+def _borne(loops: Sequence[Loop]) -> int:
+    """Bits of the marks that some run of the loops has, visited or not."""
+    every = [int(np.bitwise_or.reduce(l.rows.runs[:, 2])) for l in loops if l.rows is not None]
+    return reduce(or_, every, 0)

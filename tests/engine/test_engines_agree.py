@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accelsim import arch, cascade, engine, mapping, program, spec
 from accelsim.engine import compiled, reference
@@ -15,6 +16,7 @@ from accelsim.errors import AccelsimError
 from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.program.unroll import instances
 from accelsim.results import Execution
+from tests.launches.drawn import DRAWN, built, with_slots
 from tests.shipped import MAPPINGS
 from tests.strategies import programs
 
@@ -178,3 +180,15 @@ def test_shipped_mappings_agree_at_small_shapes(
     lowered = program.lower(mapping.build(document, built, machine, shapes))
 
     assert_equal(reference.run(lowered), compiled.run(lowered, None))
+
+
+@pytest.mark.parametrize("kernel", DRAWN)
+@given(data=st.data())
+@settings(max_examples=25, derandomize=True, deadline=None, database=None)
+def test_launches_agree(kernel: str, data: st.DataObject) -> None:
+    """Among them states that are kept off chip, under causal masks."""
+    walk = with_slots(data.draw(DRAWN[kernel]), data.draw(st.integers(1, 3)))
+    lowered = built(walk)[1]
+    full = compiled.run(lowered, None)
+    assert_equal(reference.run(lowered), full)
+    assert engine.run(lowered, "steady").ticks == full.ticks

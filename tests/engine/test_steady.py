@@ -14,8 +14,9 @@ from accelsim.engine.merge import merge
 from accelsim.program import Edge, Guard, Loop, Phase, Program, Server, Task
 from accelsim.results import Execution, PhaseExecution
 from tests.bounds import Bound, bounded
+from tests.launches.drawn import built, with_slots
 from tests.random_programs import random_program
-from tests.shipped import MAPPINGS, RUNS
+from tests.shipped import LAUNCHED, MAPPINGS, RUNS
 
 DRAWN = 2000
 DRAWN_LONG = 50_000
@@ -108,6 +109,15 @@ def test_other_shipped_mappings(name: str, slower: int) -> None:
     both(made)
     if sum(p.tasks for p in [engine.run(made, "compiled")]) < 20_000:
         assert engine.run(made, "reference").ticks == engine.run(made, "compiled").ticks
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_launched_mappings(name: str, slots: int) -> None:
+    """Their order of tasks on one cluster, though no run on all of them is simulated."""
+    drawn = with_slots(LAUNCHED[name], slots)
+    full, _ = both(built(drawn)[1])
+    assert engine.run(built(drawn)[1], "reference").ticks == full.ticks
 
 
 def test_the_shipped_matrix_product() -> None:

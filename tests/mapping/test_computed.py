@@ -157,7 +157,7 @@ einsums: |
         loops = tuple(Loop(r, extents[r]) for r in rng.choice([("H1", "Q1"), ("H1", "H0", "Q1")]))
         nesting = Nesting(built, loops, parts, (einsum,))
         shapes = {"H": h1 * h0, "Q": q1 * q0, "G": 99, "E": 5}
-        found = reads(nesting, einsum.inputs[1], extents, Numbers(shapes, {}))
+        (found,) = reads(nesting, einsum.inputs[1], extents, Numbers(shapes, {}))
         highest = int(found.value.max())
         if highest:
             with pytest.raises(AccelsimError, match=rf"it is \d+, outside of G = {highest}"):

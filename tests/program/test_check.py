@@ -23,7 +23,8 @@ from accelsim.program import (
 )
 from accelsim.program.check import check
 from tests.bounds import bounded
-from tests.shipped import MAPPINGS, RUNS
+from tests.launches.drawn import built
+from tests.shipped import LAUNCHED, MAPPINGS, RUNS
 from tests.strategies import programs
 
 TASKS = (Task("load", "load", "K", 0, 5), Task("use", "einsum", "Z", 0, 8))
@@ -52,8 +53,13 @@ def test_other_shipped_mappings_pass(name: str) -> None:
     check(verbs.simulate(name, model, length, settings=settings).program)
 
 
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_launched_mappings_pass(name: str) -> None:
+    check(built(LAUNCHED[name])[1])
+
+
 def test_every_shipped_mapping_is_run() -> None:
-    assert {*MAPPINGS, *RUNS} == set(spec.names("mapping"))
+    assert {*MAPPINGS, *RUNS, *LAUNCHED} == set(spec.names("mapping"))
 
 
 def phase(**change: Any) -> Program:

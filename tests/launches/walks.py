@@ -1,0 +1,298 @@
+"""Kernels as plain loops: what their instances load and store, tile by tile, in order.
+
+Written from what the kernels' mappings say in words, not from accelsim: a block of queries visits a
+tile of keys if one of its queries sees one of its keys; a tile is loaded in each step of the loop
+that chooses it; of a tile at the end of a rank, only what is there is moved, but of a tile that a
+predicate leaves in part, all of it. In a step, tables come first, then tensors as they are needed,
+then stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple
+
+
+class Access(NamedTuple):
+    """step: coordinates of the loops. tile: which of the tensor. size: bytes."""
+
+    step: tuple[int, ...]
+    tensor: str
+    tile: tuple[int, ...]
+    size: int
+    write: bool = False
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A mapping with its settings, shapes and tables, and what each of its launches moves.
+
+    grid: how many of the loops choose an instance, of each launch. word: bytes of a value.
+    """
+
+    mapping: str
+    settings: Mapping[str, Any]
+    shapes: Mapping[str, int]
+    launches: Sequence[Sequence[Access]]
+    grid: Sequence[int]
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    word: int = 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which keys a query sees: those up to its own, of a window, and the first ones."""
+
+    offset: int
+    window: int = 1 << 60
+    sinks: int = 0
+
+    def __call__(self, p: int, m: int) -> bool:
+        position = p + self.offset
+        return m <= position and (position - m < self.window or m < self.sinks)
+
+    def meets(self, queries: range, keys: range) -> bool:
+        return any(self(p, m) for p in queries for m in keys)
+
+
+def tiles(extent: int, size: int) -> list[range]:
+    """A rank cut into tiles; the last has what is left."""
+    return [range(at, min(at + size, extent)) for at in range(0, extent, size)]
+
+
+def _cut(m0: int, p0: int) -> dict[str, int]:
+    return {"partition.M.M0": m0, "partition.P.P0": p0}
+
+
+def flash_fwd(
+    *,
+    b: int,
+    h: int,
+    g: int,
+    p: int,
+    m: int,
+    d: int,
+    p0: int,
+    m0: int,
+    seen: Seen,
+    heads_first: bool = False,
+    word: int = 2,
+) -> Walk:
+    """An instance has a block of queries of a head; it passes over the tiles of keys they see."""
+    blocks, passing = tiles(p, p0), tiles(m, m0)
+    outer = [range(h), range(len(blocks))]
+    found: list[Access] = []
+    for batch, one, other in product(range(b), *(outer[::-1] if heads_first else outer)):
+        head, i = (other, one) if heads_first else (one, other)
+        block, group, rows = (batch, head, i), head * g // h, len(blocks[i])
+        visited = [j for j, keys in enumerate(passing) if seen.meets(blocks[i], keys)]
+        for j in visited:
+            step, size = (batch, one, other, j), len(passing[j]) * d * word
+            if j == visited[0]:
+                found.append(Access(step, "Q", block, rows * d * word))
+            found += [Access(step, tensor, (batch, group, j), size) for tensor in "KV"]
+            if j == visited[-1]:
+                found.append(Access(step, "AV", block, rows * d * word, write=True))
+                found.append(Access(step, "LSE", block, rows * 4, write=True))
+    return Walk(
+        "h200__flash_fwd" + ("_heads" if heads_first else ""),
+        _cut(m0, p0),
+        {"B": b, "H": h, "G": g, "P": p, "M": m, "E": d, "F": d, **vars(seen)},
+        [found],
+        [3],
+        word=word,
+    )
+
+
+def flash1(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, offset: int, word: int = 2
+) -> Walk:
+    """An instance has a head; a tile of keys stays while the blocks that see it pass.
+
+    Their states come back but for the first time, and go out again but for the last.
+    """
+    seen, blocks, passing = Seen(offset), tiles(p, p0), tiles(m, m0)
+    of = [[j for j, keys in enumerate(passing) if seen.meets(own, keys)] for own in blocks]
+    found: list[Access] = []
+    for batch, head, j in product(range(b), range(h), range(len(passing))):
+        visited = [i for i in range(len(blocks)) if j in of[i]]
+        for i in visited:
+            step, block, rows = (batch, head, j, i), (batch, head, i), len(blocks[i])
+            found.append(Access(step, "Q", block, rows * d * word))
+            if i == visited[0]:
+                size = len(passing[j]) * d * word
+                found += [Access(step, tensor, (batch, head, j), size) for tensor in "KV"]
+            states = {"RM": rows * 4, "RD": rows * 4, "O": rows * d * 4}
+            if j != of[i][0]:
+                found += [Access(step, name, block, size) for name, size in states.items()]
+            if j != of[i][-1]:
+                found += [Access(step, n, block, size, write=True) for n, size in states.items()]
+            else:
+                found.append(Access(step, "AV", block, rows * d * word, write=True))
+    shapes = {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d, "offset": offset}
+    return Walk("h200__flash1", _cut(m0, p0), shapes, [found], [2], word=word)
+
+
+def unfused(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, rows: int, word: int = 2
+) -> Walk:
+    """Tiles of scores; whole rows of them to probabilities; blocks of these with all values."""
+    scores: list[Access] = []
+    softmax: list[Access] = []
+    values: list[Access] = []
+    blocks, passing = list(enumerate(tiles(p, p0))), list(enumerate(tiles(m, m0)))
+    for head in product(range(b), range(h)):
+        for (j, keys), (i, queries) in product(passing, blocks):
+            step, pairs = (*head, j, i), len(queries) * len(keys)
+            scores.append(Access(step, "Q", (*head, i), len(queries) * d * word))
+            scores.append(Access(step, "K", (*head, j), len(keys) * d * word))
+            scores.append(Access(step, "QK", (*head, j, i), pairs * 4, write=True))
+        for i, queries in enumerate(tiles(p, rows)):
+            step, pairs = (*head, i), len(queries) * m
+            softmax.append(Access(step, "QK", (*head, i), pairs * 4))
+            softmax.append(Access(step, "A", (*head, i), pairs * word, write=True))
+        for (i, queries), (j, keys) in product(blocks, passing):
+            step, pairs = (*head, i, j), len(queries) * len(keys)
+            values.append(Access(step, "A", (*head, i, j), pairs * word))
+            values.append(Access(step, "V", (*head, j), len(keys) * d * word))
+            if j == len(passing) - 1:
+                values.append(Access(step, "AV", (*head, i), len(queries) * d * word, write=True))
+    return Walk(
+        "h200__unfused",
+        {**_cut(m0, p0), "phases.softmax.partition.P.P0": rows},
+        {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d},
+        [scores, softmax, values],
+        [4, 3, 3],
+        word=word,
+    )
+
+
+def splitk(
+    *,
+    h: int,
+    g: int,
+    m: int,
+    d: int,
+    m0: int,
+    m1: int,
+    pages: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    word: int = 2,
+) -> Walk:
+    """A part of a sequence's pages for the heads of a group; then all parts of a head together.
+
+    A part without a key does nothing; the second launch reads all parts.
+    """
+    partial: list[Access] = []
+    combine: list[Access] = []
+    b, number, heads = len(lengths), len(pages[0]), h // g
+    parts = tiles(number, m1)
+    for batch, group, part in product(range(b), range(g), range(len(parts))):
+        visited = [n for n in parts[part] if n * m0 < lengths[batch]]
+        for n in visited:
+            step, size = (batch, group, part, n - parts[part].start), min(m0, m - n * m0) * d * word
+            if n == visited[0]:
+                partial.append(Access(step, "lengths", (batch,), 4))
+            partial.append(Access(step, "pages", (batch, n), 4))
+            if n == visited[0]:
+                partial.append(Access(step, "Q", (batch, group), heads * d * word))
+            page = pages[batch][n]
+            partial += [Access(step, tensor, (page, group), size) for tensor in "KV"]
+            if n == visited[-1]:
+                own = (batch, group, part)
+                partial.append(Access(step, "OP", own, heads * d * 4, write=True))
+                partial.append(Access(step, "LSEP", own, heads * 4, write=True))
+    for step in product(range(b), range(h)):
+        combine.append(Access(step, "lengths", step[:1], 4))
+        combine.append(Access(step, "LSEP", step, len(parts) * 4))
+        combine.append(Access(step, "OP", step, len(parts) * d * 4))
+        combine.append(Access(step, "AV", step, d * word, write=True))
+        combine.append(Access(step, "LSE", step, 4, write=True))
+    cut = {"M0": m0, "M1": m1}
+    return Walk(
+        "h200__splitk",
+        {f"{where}partition.M.{k}": n for where in ("", "phases.combine.") for k, n in cut.items()},
+        {
+            **{"B": b, "H": h, "G": g, "M": m, "E": d, "F": d},
+            **{"S": 1 + max(map(max, pages)), "N": number},
+        },
+        [partial, combine],
+        [3, 2],
+        {"pages": pages, "lengths": lengths},
+        word,
+    )
+
+
+def block_sparse(
+    *,
+    b: int,
+    h: int,
+    g: int,
+    p: int,
+    m: int,
+    d: int,
+    p0: int,
+    m0: int,
+    lists: Sequence[Sequence[Sequence[int]]],
+    offset: int | None,
+    heads_first: bool = False,
+    word: int = 2,
+) -> Walk:
+    """As flash_fwd, over a list of tiles of keys. offset: None where it is not causal."""
+    seen = Seen(m if offset is None else offset)
+    blocks, passing = tiles(p, p0), tiles(m, m0)
+    outer = [range(h), range(len(blocks))]
+    found: list[Access] = []
+    for batch, one, other in product(range(b), *(outer[::-1] if heads_first else outer)):
+        head, i = (other, one) if heads_first else (one, other)
+        block, own, group, rows = (batch, head, i), lists[head][i], head * g // h, len(blocks[i])
+        visited = [n for n, j in enumerate(own) if seen.meets(blocks[i], passing[j])]
+        for n in visited:
+            step, j = (batch, one, other, n), own[n]
+            size = len(passing[j]) * d * word
+            if n == visited[0]:
+                found.append(Access(step, "counts", (head, i), 4))
+            found.append(Access(step, "blocks", (head, i, n), 4))
+            if n == visited[0]:
+                found.append(Access(step, "Q", block, rows * d * word))
+            found += [Access(step, tensor, (batch, group, j), size) for tensor in "KV"]
+            if n == visited[-1]:
+                found.append(Access(step, "AV", block, rows * d * word, write=True))
+                found.append(Access(step, "LSE", block, rows * 4, write=True))
+    longest = max(len(own) for of in lists for own in of)
+    return Walk(
+        "h200__block_sparse" + ("_heads" if heads_first else ""),
+        _cut(m0, p0),
+        {
+            **{"B": b, "H": h, "G": g, "P": p, "M": m, "E": d, "F": d, "J": longest},
+            **{"causal": int(offset is not None), "offset": offset or 0},
+        },
+        [found],
+        [3],
+        {
+            "counts": [[len(own) for own in of] for of in lists],
+            "blocks": [[[*own, *[-1] * (longest - len(own))] for own in of] for of in lists],
+        },
+        word,
+    )
+
+
+def lightning(
+    *, b: int, h: int, t: int, e: int, f: int, chunk: int, f0: int, word: int = 2
+) -> Walk:
+    """An instance has some columns of a head's values; it passes over the chunks of positions."""
+    chunks, columns = tiles(t, chunk), tiles(f, f0)
+    found: list[Access] = []
+    for step in product(range(b), range(h), range(len(columns)), range(len(chunks))):
+        batch, head, column, n = step
+        rows, width = len(chunks[n]), len(columns[column])
+        found += [Access(step, tensor, (batch, head, n), rows * e * word) for tensor in "QK"]
+        if n == 0:
+            found.append(Access(step, "SLOPE", (head,), 4))
+        tile = (batch, head, column, n)
+        found.append(Access(step, "V", tile, rows * width * word))
+        found.append(Access(step, "O", tile, rows * width * word, write=True))
+    shapes = {"B": b, "H": h, "T": t, "E": e, "F": f, "I": chunk}
+    return Walk("h200__lightning", {"partition.F.F0": f0}, shapes, [found], [3], word=word)
