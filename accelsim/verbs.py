@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
+from accelsim.cascade.whole import tables as tables_of
 from accelsim.errors import AccelsimError, Fault, SpecError
 from accelsim.results import Execution, Result
 from accelsim.results.launches import launches
@@ -106,20 +107,23 @@ def traffic(
     mapped, machine = loaded.mapping, loaded.machine
     lowered = program.lower(mapped)
     counts = launches(mapped, lowered)
+    notes = [*lowered.notes, *loaded.notes]
     if cache and machine.cache is not None:
         from accelsim.engine.stream import through_cache
 
-        pairs = zip(counts, mapped.nests, lowered.phases, strict=True)
-        counts = [
-            dataclasses.replace(one, cache=through_cache(machine, nest, phase))
-            for one, nest, phase in pairs
-        ]
+        for number, (nest, phase) in enumerate(zip(mapped.nests, lowered.phases, strict=True)):
+            try:
+                sent_on = through_cache(machine, nest, phase)
+            except AccelsimError as error:
+                notes.append(f"{machine.cache.name} is left out: {error.faults[0].message}")
+                continue
+            counts[number] = dataclasses.replace(counts[number], cache=sent_on)
     return {
         "name": mapped.name,
         "requested_of": machine.shared.name,
         "launches": [one.as_json() for one in counts],
         "inputs": loaded.inputs,
-        "notes": [*lowered.notes, *loaded.notes],
+        "notes": notes,
     }
 
 
@@ -290,7 +294,7 @@ def check(path: str) -> str:
     return f"{kind} {name}"
 
 
-PROBES, WIDTH, MOST = (1024, 65536), 64, 1 << 31
+PROBES, WIDTH, FEW, MOST = (1024, 65536), 64, 8, 1 << 31
 
 
 def _check_mapping(
@@ -306,8 +310,15 @@ def _check_mapping(
     axes = {rank for table in built.tables for rank in table.ranks}
     whole |= axes & {*built.ranks} - {*document.spec.partition}
     indexing = analysis.indexing_tables(built)
+    # Predicates that look tables up are counted point by point.
+    compared = {
+        name for einsum in built.einsums for whole in einsum.predicate for name in tables_of(whole)
+    }
+    looked_up = {rank for table in built.tables if table.name in compared for rank in table.ranks}
+    looked_up &= set(built.ranks)
     for size in PROBES:
         shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(whole, WIDTH)
+        shapes |= dict.fromkeys(looked_up, FEW)
         shapes = cascade.with_parameters(built, shapes, missing=size // 4)
         # Entries that predicates compare with let everything be; those of indices are in range.
         tables = {

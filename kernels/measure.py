@@ -67,7 +67,8 @@ def check(case: Case, outputs: dict[str, Any], references: dict[str, Any]) -> di
     found = {name: errors(name, outputs[name], ref) for name, ref in references.items()}
     numbers = [number for error in found.values() for number in error.values()]
     passed = all(math.isfinite(number) and number <= gate(case) for number in numbers)
-    return {"case": case.to_dict(), "gate": gate(case), "errors": found, "passed": passed}
+    named = {"name": case.name, "case": case.to_dict()}
+    return {**named, "gate": gate(case), "errors": found, "passed": passed}
 
 
 def section_device(dry_run: bool) -> dict[str, Any]:
@@ -122,7 +123,8 @@ def section_rows(dry_run: bool) -> list[dict[str, Any]]:
     cases = [case for case in protocol.protocol() if case.order == "rows"]
     for given in small(cases) if dry_run else cases:
         if given.kernel not in TABLED:
-            results.append({"case": given.to_dict(), "skipped": "no reference of single rows"})
+            skipped = "no reference of single rows"
+            results.append({"name": given.name, "case": given.to_dict(), "skipped": skipped})
             continue
         case = dataclasses.replace(given, inputs="needle")
         offered = kernel(case.kernel)
@@ -176,9 +178,8 @@ def section_counters(cases: list[Case], dry_run: bool) -> list[dict[str, Any]]:
             torch.cuda.synchronize()
             torch.cuda.cudart().cudaProfilerStop()
         launches = [{"name": one.name, "grid": list(one.grid)} for one in plan.launches]
-        manifest.append(
-            {"case": case.to_dict(), "inputs_sha256": digest.hexdigest(), "launches": launches}
-        )
+        named = {"name": case.name, "case": case.to_dict()}
+        manifest.append({**named, "inputs_sha256": digest.hexdigest(), "launches": launches})
         del tensors, plan
         torch.cuda.empty_cache()
     return manifest
@@ -353,6 +354,7 @@ class Run:
         partial = self.path.with_suffix(".part")
         partial.write_text(json.dumps(self.record, indent=1) + "\n")
         partial.replace(self.path)
+        records.seal(self.path)
 
 
 def conduct(

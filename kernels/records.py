@@ -1,10 +1,15 @@
-"""Records of GPU runs: one JSON file and one CSV of raw counters per run, never overwritten.
+"""Records of GPU runs: a JSON file, a CSV of raw counters and their seal per run, never changed.
 
-`runs/README.md` says what is in them.
+    python -m kernels.records runs         every record of a folder, or why it is no evidence
+    python -m kernels.records --versions   adds the kernels as they are to versions.json
+
+`runs/README.md` says what is in a record. `versions.json` has the sha256 of every committed version
+of the sources that a launch depends on; versions are added, never removed.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -17,16 +22,48 @@ from typing import Any
 from kernels.ncu import Counted, parse, refuse_times
 
 SCHEMA = "accelsim-gpu-run/1"
+FIELDS = ("environment", "sources", "sections", "failed", "not_reached", "dry_run")
+VERSIONS = Path(__file__).with_name("versions.json")
 MARK = "==SECTION== "  # begins with "==", so that a reader of ncu's CSV takes it for no row
+
+
+# What a launch depends on: the kernels, what they import, and the inputs and cases they are given.
+LAUNCHED = (
+    "attention.py",
+    "block_sparse.py",
+    "cases.py",
+    "decode.py",
+    "flash.py",
+    "flash1.py",
+    "linear.py",
+    "softmax.py",
+    "unfused.py",
+)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def sources() -> dict[str, str]:
     """sha256 of every module of this package, by file name."""
-    folder = Path(__file__).parent
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.glob("*.py"))
-    }
+    return {path.name: sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
+
+
+def known_versions() -> dict[str, list[str]]:
+    """sha256 of the committed versions of each source in `LAUNCHED`, oldest first."""
+    found: dict[str, list[str]] = json.loads(VERSIONS.read_text(encoding="utf-8"))
+    return found
+
+
+def add_versions() -> list[str]:
+    """Adds the sources as they are to versions.json; the names of those that were new."""
+    known = known_versions() if VERSIONS.exists() else {}
+    here = sources()
+    new = [name for name in LAUNCHED if here[name] not in known.get(name, ())]
+    listed = {name: [*known.get(name, ()), *[here[name]] * (name in new)] for name in LAUNCHED}
+    VERSIONS.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    return new
 
 
 def new_file(folder: Path, gpu: str) -> Path:
@@ -46,6 +83,41 @@ def new_file(folder: Path, gpu: str) -> Path:
 def raw_file(path: Path) -> Path:
     """The CSV beside a record."""
     return path.with_name(path.stem + ".ncu.csv")
+
+
+def seal_file(path: Path) -> Path:
+    """The checksums beside a record."""
+    return path.with_suffix(".sha256")
+
+
+def seal(path: Path) -> None:
+    """Writes the checksums of a record and its raw CSV, as sha256sum does."""
+    files = [file for file in (path, raw_file(path)) if file.exists()]
+    seal_file(path).write_text("".join(f"{sha256(file)}  {file.name}\n" for file in files))
+
+
+def check_seal(path: Path) -> None:
+    """Raises ValueError unless a record and its raw CSV are as they were sealed."""
+    by = seal_file(path)
+    if not by.exists():
+        raise ValueError(f"has no seal: {by.name} is missing")
+    sealed = by.read_text().splitlines()
+    files = [file for file in (path, raw_file(path)) if file.exists()]
+    for file in files:
+        if f"{sha256(file)}  {file.name}" not in sealed:
+            raise ValueError(f"{file.name} is not what {by.name} says: it was altered")
+    if len(sealed) != len(files):
+        raise ValueError(f"of what {by.name} lists, a file is missing")
+
+
+def check_versions(made_with: Mapping[str, str]) -> None:
+    """Raises ValueError for sources of a launch that are no committed version."""
+    if "cases.py" not in made_with:
+        raise ValueError("does not say with which version of the kernels it was made")
+    known = known_versions()
+    for name in LAUNCHED:  # a kernel that is newer than the record is not in it
+        if name in made_with and made_with[name] not in known[name]:
+            raise ValueError(f"made with an unknown version of {name}")
 
 
 def sections(text: str) -> dict[str, str]:
@@ -82,14 +154,23 @@ def join(counted: Sequence[Counted], manifest: Sequence[Mapping[str, Any]]) -> l
 def load(path: Path) -> dict[str, Any]:
     """A record as evidence: its counters are read anew from the raw CSV and compared.
 
-    Raises ValueError for another schema, a dry run, a counter that is a time, or counters that the
-    CSV does not show.
+    Raises ValueError for what is not as it was sealed, no JSON, another schema, a dry run, an
+    unknown version of a kernel, a counter that is a time, or counters that the CSV does not show.
     """
-    record = json.loads(path.read_text())
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {record.get('schema')!r} is not {SCHEMA!r}")
+    check_seal(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"is no JSON: {error}") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else None
+        raise ValueError(f"schema {found!r} is not {SCHEMA!r}")
+    missing = [field for field in FIELDS if field not in record]
+    if missing:
+        raise ValueError(f"is without {', '.join(missing)}")
     if record["dry_run"] is not False:
-        raise ValueError(f"{path}: is a dry run; its numbers are made up")
+        raise ValueError("is a dry run; its numbers are made up")
+    check_versions(record["sources"])
     counted = {k: v for k, v in record["sections"].items() if k.startswith("counters")}
     raw = sections(raw_file(path).read_text()) if counted else {}
     for name, cases in counted.items():
@@ -97,20 +178,36 @@ def load(path: Path) -> dict[str, Any]:
             for launch in case["launches"]:
                 refuse_times(launch["counters"])
         if join(parse(raw.get(name, "")), cases) != cases:
-            raise ValueError(f"{path}: {name}: the counters are not those of {raw_file(path)}")
-    return dict(record)
+            raise ValueError(f"{name}: the counters are not those of {raw_file(path).name}")
+    return record
 
 
 def evidence(folder: Path) -> list[dict[str, Any]]:
     """Every record of a folder: {"path", "record"}, or {"path", "error"} where it is none."""
     out: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.json")):
+    sealed = {path.with_suffix(".json") for path in folder.glob("*.sha256")}
+    for path in sorted({*folder.glob("*.json"), *sealed}):
         try:
             out.append({"path": path.name, "record": load(path)})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            out.append({"path": path.name, "error": f"{type(error).__name__}: {error}"})
+        except (OSError, ValueError) as error:
+            out.append({"path": path.name, "error": str(error)})
+        except (LookupError, TypeError, AttributeError) as error:
+            why = f"is not laid out as a record: {type(error).__name__}: {error}"
+            out.append({"path": path.name, "error": why})
     return out
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m kernels.records")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("folder", type=Path, nargs="?", help="print its records as JSON")
+    what.add_argument("--versions", action="store_true", help="add the kernels to versions.json")
+    given = parser.parse_args()
+    if given.versions:
+        print("\n".join(add_versions()) or "all versions are known")
+    else:
+        json.dump(evidence(given.folder), sys.stdout)
+
+
 if __name__ == "__main__":
-    json.dump(evidence(Path(sys.argv[1])), sys.stdout)
+    main()

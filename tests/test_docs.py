@@ -13,6 +13,7 @@ from accelsim import verbs
 from accelsim.cli import app
 from accelsim.report.tables import result_table
 from accelsim.results import Result
+from accelsim.results.launches import LaunchCounts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,5 +49,5 @@ def test_assumptions_name_files_that_exist() -> None:
 
 def test_every_field_of_a_result_is_explained() -> None:
     text = (ROOT / "docs" / "results.md").read_text()
-    for field in Result.__dataclass_fields__:
+    for field in (*Result.__dataclass_fields__, *LaunchCounts.__dataclass_fields__):
         assert f"`{field}`" in text, field

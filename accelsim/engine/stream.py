@@ -13,11 +13,11 @@ from accelsim.engine import cache
 from accelsim.engine.cache import Accesses
 from accelsim.errors import AccelsimError
 from accelsim.mapping import Nest, Placement
-from accelsim.program import Phase
-from accelsim.program.visits import Tiles, tiles
+from accelsim.program import Guard, Phase
+from accelsim.program.visits import Tiles, tiles, visits
 
 Int = npt.NDArray[np.int64]
-MOST_ACCESSES = 1 << 27
+MOST_ITERATIONS = 1 << 25
 
 
 def accesses(nest: Nest, phase: Phase) -> Accesses:
@@ -25,14 +25,15 @@ def accesses(nest: Nest, phase: Phase) -> Accesses:
 
     nest, phase: the same, as mapped and as lowered. Within a step come loads as Einsums ask for
     them, what comes back from off chip, then stores. Tensors are numbered as nest.placements.
-    Raises AccelsimError when there is no launch, or more of them than memory holds.
+    Raises AccelsimError when there is no launch, or more than MOST_ITERATIONS.
     """
     if nest.launch is None:
         raise AccelsimError(f"phase {nest.name} is not launched: its mapping gives no `launch`")
+    number = visits(phase.loops, Guard())
+    if number > MOST_ITERATIONS:
+        message = f"{nest.name} has {number:,} iterations, more than {MOST_ITERATIONS:,}"
+        raise AccelsimError(f"{message}: too many to list what each asks for")
     visited = tiles(phase.loops, range(len(phase.loops)))
-    if len(visited) * len(nest.placements) > MOST_ACCESSES:
-        message = f"phase {nest.name} has {len(visited):,} iterations: too many to list"
-        raise AccelsimError(f"{message} what each asks for")
     order = {task.name: number for number, task in enumerate(phase.tasks)}
     step, place, chunk, write = [], [], [], []
     sizes: list[Int] = []

@@ -21,6 +21,8 @@ from accelsim.errors import AccelsimError
 from accelsim.spec.load import data_root
 
 MODULES = ("torch", "triton")
+WORTH_A_PROCESS = 10
+"""Small cases that take as long as it takes a process to begin."""
 
 
 def folder() -> Path:
@@ -49,28 +51,24 @@ def has_ncu() -> bool:
 
 def traced(cases: Sequence[dict[str, Any]], *, trace: bool = False) -> list[dict[str, Any]]:
     """Cases run in Triton's interpreter; see kernels/trace.py. Raises AccelsimError."""
-    jobs = max(1, min(os.cpu_count() or 1, len(cases)))
+    jobs = max(1, min(os.cpu_count() or 1, len(cases) // WORTH_A_PROCESS))
     more = ["--trace"] if trace else []
-    found: list[dict[str, Any]] = _program("trace", cases, ["--jobs", str(jobs), *more], True)
-    return found
+    return _answers("trace", cases, ["--jobs", str(jobs), *more], interpret=True)
 
 
 def described(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What cases launch; see kernels/describe.py. Raises AccelsimError."""
-    found: list[dict[str, Any]] = _program("describe", cases, [], False)
-    return found
+    return _answers("describe", cases)
 
 
 def protocol() -> list[dict[str, Any]]:
     """The cases of the GPU protocol. Raises AccelsimError."""
-    found: list[dict[str, Any]] = _program("protocol", [], [], False)
-    return found
+    return _answers("protocol")
 
 
 def built(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cases compiled without a GPU; see kernels/build.py. Raises AccelsimError."""
-    found: list[dict[str, Any]] = _program("build", requests, [], False)
-    return found
+    return _answers("build", requests)
 
 
 def records(runs: Path) -> list[dict[str, Any]]:
@@ -78,35 +76,45 @@ def records(runs: Path) -> list[dict[str, Any]]:
 
     Raises AccelsimError.
     """
-    found: list[dict[str, Any]] = _program("records", [], [str(runs)], False)
-    return found
+    return _answers("records", options=[str(runs)])
 
 
-def measured(*, counters: bool) -> dict[str, Any]:
-    """A run of the GPU protocol here, into a folder that is thrown away. Raises AccelsimError."""
-    wanted = ["numerics", *(["counters shapes"] if counters else [])]
+def measured(sections: Sequence[str]) -> dict[str, Any]:
+    """Sections of the GPU protocol run here, into a folder that is thrown away.
+
+    Raises AccelsimError.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        _program("measure", [], ["--out", scratch, "--sections", *wanted], False)
+        _program("measure", ["--out", scratch, "--only", *sections])
         (path,) = Path(scratch).glob("*.json")
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
 
-def _program(name: str, given: Sequence[Any], options: Sequence[str], interpret: bool) -> Any:
-    command = [sys.executable, "-m", f"kernels.{name}", *options]
-    environment = {**os.environ, "PYTHONPATH": str(folder().parent)}
+def _answers(
+    name: str, given: Sequence[Any] = (), options: Sequence[str] = (), *, interpret: bool = False
+) -> list[dict[str, Any]]:
+    """The JSON that a program writes for what it is given as JSON."""
+    said = _program(name, options, json.dumps(list(given)), interpret=interpret).strip()
+    try:
+        answers: list[dict[str, Any]] = json.loads(said)
+    except ValueError:
+        raise AccelsimError(f"kernels/{name}.py wrote what is no JSON: {said[:80]!r}") from None
+    return answers
+
+
+def _program(name: str, options: Sequence[str], given: str = "", *, interpret: bool = False) -> str:
+    """What a program writes. Raises AccelsimError where it fails."""
+    # Safe path: not the package `kernels` of whichever folder this is called in.
+    environment = {**os.environ, "PYTHONPATH": str(folder().parent), "PYTHONSAFEPATH": "1"}
     environment.pop("TRITON_INTERPRET", None)
     if interpret:
         environment["TRITON_INTERPRET"] = "1"
+    command = [sys.executable, "-m", f"kernels.{name}", *options]
     done = subprocess.run(
-        command,
-        input=json.dumps(list(given)),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
+        command, input=given, capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise AccelsimError(f"kernels/{name}.py ended with status {done.returncode}: {last}")
-    return json.loads(done.stdout) if done.stdout.startswith(("[", "{")) else None
+    return done.stdout

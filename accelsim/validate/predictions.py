@@ -130,8 +130,7 @@ def as_csv(found: Iterable[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    for one in found:
-        writer.writerow({k: "" if v is None else v for k, v in asdict(one).items()})
+    writer.writerows(asdict(one) for one in found)
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,16 +38,15 @@ class Compared:
         bounds = [self.row.least, self.row.most]
         wanted = " to ".join(dict.fromkeys("..." if b is None else f"{b:,}" for b in bounds))
         model = f" ({self.row.model})" if self.row.model else ""
-        found = "not measured" if self.measured is None else f"measured {self.measured:,}"
-        return (
-            f"{self.row.case}: {self.row.launch}: {self.row.counter}{model}: predicted {wanted}, "
-            f"{found}, {self.error:+.2%}"
-        )
+        start = f"{self.row.case}: {self.row.launch}: {self.row.counter}{model}: predicted {wanted}"
+        if self.measured is None:
+            return f"{start}, not measured"
+        return f"{start}, measured {self.measured:,}, {self.error:+.2%}"
 
 
 def predicted(gpu: str) -> list[Row]:
     """The committed predictions for a GPU by its name in records. Raises AccelsimError."""
-    name = gpu.lower().removeprefix("nvidia").strip(" -").split(" ")[0]
+    name = re.split("[ -]", gpu.lower().removeprefix("nvidia").strip(" -"))[0]
     path = kernels.folder() / "predictions" / f"{name}.csv"
     if not path.is_file():
         raise AccelsimError(f"no predictions for {gpu!r}: {path.name} is not there")
@@ -106,5 +106,5 @@ def numbers(record: Mapping[str, Any]) -> tuple[int, list[str]]:
             checked += 1
             if not case["passed"]:
                 errors = json.dumps(case["errors"])
-                faults.append(f"{name}: {json.dumps(case['case'])}: {errors} above {case['gate']}")
+                faults.append(f"{name}: {case['name']}: {errors}, at most {case['gate']}")
     return checked, faults

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from accelsim.errors import AccelsimError
 from accelsim.validate import kernels, recorded, suite
+from accelsim.validate.cases import KERNELS
 from accelsim.validate.compare import differences, trace_faults
 from accelsim.validate.report import Report, Tier, judged, skipped
 
@@ -60,21 +61,25 @@ def interpreter() -> Tier:
     if reason is not None:
         return skipped(name, reason, ["numbers and bytes of the kernels"])
     results = kernels.traced(suite.quick(), trace=True)
-    faults = []
-    for result in results:
-        case = result["case"]
-        label = f"{case['kernel']} {case['dtype']} {case['mask'] or 'dense'} {case['shape']}"
-        if "error" in result:
-            faults.append(f"{label}: {result['error']}")
-            continue
-        found = number_faults(result) + traffic_faults(result)
-        faults += [f"{label} ({case['inputs']}): {fault}" for fault in found]
-    names = ", ".join(dict.fromkeys(result["case"]["kernel"] for result in results))
+    numbers = [[r["error"]] if "error" in r else number_faults(r) for r in results]
+    traffic = [[r["error"]] if "error" in r else traffic_faults(r) for r in results]
+    faults = [
+        f"{_label(result['case'])}: {fault}"
+        for result, one, other in zip(results, numbers, traffic, strict=True)
+        for fault in dict.fromkeys([*one, *other])
+    ]
+    total, kinds = len(results), dict.fromkeys(result["case"]["kernel"] for result in results)
     checked = [
-        f"{len(results)} cases of {names}: numbers within their gates, worst row too",
-        "bytes of each tensor, products and all accesses of every program equal the mapping's",
+        f"numbers of {numbers.count([])} of {total} cases within their gates, worst row too",
+        f"bytes, products and accesses of {traffic.count([])} of {total} equal the mapping's",
+        f"kernels: {', '.join(kinds)}",
     ]
     return judged(name, checked, faults, NOT_INTERPRETED)
+
+
+def _label(case: dict[str, Any]) -> str:
+    inputs = case.get("inputs", "random")
+    return f"{case['kernel']} {case['dtype']} {case['mask'] or 'dense'} {case['shape']} {inputs}"
 
 
 def gpu() -> Tier:
@@ -83,47 +88,53 @@ def gpu() -> Tier:
     reason = kernels.missing() or kernels.no_gpu()
     if reason is not None:
         return skipped(name, reason, ["numbers, counters and rates of a real GPU"])
-    with_counters = kernels.has_ncu()
-    found = kernels.measured(counters=with_counters)
-    checked, faults, misses = _of_record(found)
-    unchecked = list(NOT_ON_GPU)
-    if not with_counters:
-        unchecked.append("counters: ncu is not on the path")
-    return judged(name, checked, faults, unchecked, misses)
+    sections = [f"numerics {kernel}" for kernel in KERNELS]
+    without = [] if kernels.has_ncu() else ["counters: ncu is not on the path"]
+    if not without:
+        sections += ["counters shapes", "counters others"]
+    found = _of_record(name, kernels.measured(sections))
+    return replace(found, unchecked=[*found.unchecked, *without, *NOT_ON_GPU])
 
 
-def committed(folder: Path | None = None) -> Tier:
+def committed() -> Tier:
     """The runs in kernels/runs: unaltered, numbers passed; counters beside predictions."""
     name = "recorded"
-    found = kernels.records(folder or kernels.folder() / "runs")
+    found = kernels.records(kernels.folder() / "runs")
     if not found:
         return skipped(name, "no run of a GPU is committed", ["what GPUs do"])
-    checked, faults, misses = [], [], []
-    for one in found:
-        if "error" in one:
-            faults.append(f"{one['path']}: {one['error']}")
-            continue
-        own, wrong, missed = _of_record(one["record"])
-        checked += [f"{one['path']}: {line}" for line in own]
-        faults += [f"{one['path']}: {line}" for line in wrong]
-        misses += missed
-    return judged(name, checked, faults, NOT_RECORDED, misses)
+    tiers = [
+        judged(one["path"], [], [one["error"]], [])
+        if "error" in one
+        else _of_record(one["path"], one["record"])
+        for one in found
+    ]
+
+    def lines(kind: str) -> list[str]:
+        return [f"{tier.name}: {line}" for tier in tiers for line in getattr(tier, kind)]
+
+    unchecked = [*lines("unchecked"), *NOT_RECORDED]
+    return judged(name, lines("checked"), lines("faults"), unchecked, lines("misses"))
 
 
-def _of_record(record: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """What a record shows: in words, its faults, the predictions it missed."""
+def _of_record(name: str, record: dict[str, Any]) -> Tier:
+    """What a record of a GPU shows: its numbers, and its counters beside the predicted ones."""
     number, faults = recorded.numbers(record)
-    checked = [f"numbers of {number} cases within their gates"] if number else []
-    faults += [f"section {name} failed: {why}" for name, why in record["failed"].items()]
+    held = number - len(faults)
+    checked = [f"numbers of {held} of {number} cases within their gates"] if number else []
+    faults += [f"section {section} failed: {why}" for section, why in record["failed"].items()]
+    unchecked = [f"section {section}: no time was left" for section in record["not_reached"]]
     try:
         rows = recorded.predicted(record["environment"]["name"])
     except AccelsimError as error:
-        return checked, faults, [str(error)]
-    compared = [c for c in recorded.compare(record, rows) if c.measured is not None]
-    missed = [str(c) for c in compared if c.missed]
-    if compared:
-        checked.append(f"{len(compared) - len(missed)} of {len(compared)} counters as predicted")
-    return checked, faults, missed
+        return judged(name, checked, faults, [*unchecked, str(error)])
+    compared = recorded.compare(record, rows)
+    measured = [c for c in compared if c.measured is not None]
+    misses = [str(c) for c in measured if c.missed]
+    if measured:
+        checked.append(f"{len(measured) - len(misses)} of {len(measured)} counters as predicted")
+    if len(measured) < len(compared):
+        unchecked.append(f"{len(compared) - len(measured)} predicted counters were not measured")
+    return judged(name, checked, faults, unchecked, misses)
 
 
 _TIERS = {"gpu": gpu, "interpreter": interpreter, "recorded": committed}

@@ -42,6 +42,8 @@ FORMULA = [
     (attention("flash_fwd", "bfloat16", 128, 128, 64, mask={**CAUSAL, "window": 128}), 90),
     (attention("flash_fwd", "bfloat16", 128, 128, 128), 90),
     (attention("flash_fwd", "float16", 64, 64, 64, mask=CAUSAL), 80),
+    (attention("flash_fwd", "bfloat16", 64, 128, 64), 80),
+    (attention("flash_fwd", "float16", 128, 128, 64, mask=CAUSAL), 80),
     (attention("flash_fwd", "bfloat16", 128, 128, 64), 80),
 ]
 DECODE = {"B": 2, "H": 8, "G": 2, "M": 256, "D": 128}

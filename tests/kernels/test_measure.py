@@ -12,7 +12,7 @@ import pytest
 from kernels import measure, ncu, protocol, records
 from kernels.cases import MODULES
 from kernels.ncu import Counted
-from tests.kernels.traced import ROOT, needs_triton, python
+from tests.kernels.traced import DONE, ROOT, needs_triton, python
 
 WIDE = """==PROF== Connected to process 7 (python3)
 ==PROF== Profiling "flash_fwd" - 0: 0%....100% - 14 passes
@@ -31,8 +31,6 @@ PARSED = [
     Counted("flash_fwd", (128, 4, 1), {"dram__bytes_read.sum": 12582912, "lts__t.sum": 1179648}),
     Counted("void other<int>", (1, 1, 1), {"dram__bytes_read.sum": 0, "lts__t.sum": 3.5}),
 ]
-# One of each kind; the others differ in their tables alone.
-DONE = ["device", "numerics flash_fwd", "counters order", "rates alone", "numerics of rows"]
 
 
 @pytest.mark.parametrize("text", [WIDE, LONG])
@@ -127,19 +125,9 @@ def test_records_are_never_overwritten(tmp_path: Path) -> None:
     assert second.name == first.name.replace("-1.json", "-2.json")
 
 
-@pytest.fixture(scope="module")
-def dry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of a dry run."""
-    folder = tmp_path_factory.mktemp("runs")
-    done = python("kernels/measure.py", "--dry-run", "--out", str(folder), "--only", *DONE)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.json")
-    return path
-
-
 @needs_triton
-def test_a_dry_run_goes_all_the_way(dry: Path) -> None:
-    record = json.loads(dry.read_text())
+def test_a_dry_run_goes_all_the_way(dry_run: Path) -> None:
+    record = json.loads(dry_run.read_text())
     assert record["failed"] == {}
     assert record["not_reached"] == []
     assert list(record["sections"]) == DONE
@@ -150,18 +138,26 @@ def test_a_dry_run_goes_all_the_way(dry: Path) -> None:
     assert len(case["inputs_sha256"]) == 64
     (launch,) = case["launches"]
     assert list(launch["counters"]) == list(ncu.METRICS)
-    raw = records.sections(records.raw_file(dry).read_text())
+    raw = records.sections(records.raw_file(dry_run).read_text())
     assert list(raw) == ["counters order"]
+    records.check_seal(dry_run)
+
+
+def test_sections_are_known_by_name(tmp_path: Path) -> None:
+    done = python("-m", "kernels.measure", "--out", str(tmp_path), "--only", "numeric flash")
+    assert done.returncode == 2
+    assert "invalid choice: 'numeric flash'" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @needs_triton
-def test_no_record_has_times_of_attention(dry: Path) -> None:
+def test_no_record_has_times_of_attention(dry_run: Path) -> None:
     def keys(tree: Any) -> set[str]:
         if isinstance(tree, dict):
             return set(tree) | {key for value in tree.values() for key in keys(value)}
         return {key for value in tree for key in keys(value)} if isinstance(tree, list) else set()
 
-    record = json.loads(dry.read_text())
+    record = json.loads(dry_run.read_text())
     timed = re.compile(r"time|duration|cycles|second|elapsed|clock|_m?s$")
     attention = {
         name: tree
@@ -171,32 +167,6 @@ def test_no_record_has_times_of_attention(dry: Path) -> None:
     assert len(attention) == 3
     assert not [key for key in keys(attention) if timed.search(key)]
     assert "clock_hz" in [key for key in keys(record["sections"]) if timed.search(key)]
-
-
-@needs_triton
-def test_only_what_was_measured_is_evidence(dry: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="dry run"):
-        records.load(dry)
-    record = json.loads(dry.read_text())
-    path = tmp_path / "gpu.json"
-    records.raw_file(path).write_text(records.raw_file(dry).read_text())
-
-    def loaded() -> dict[str, Any]:
-        path.write_text(json.dumps(record))
-        return records.load(path)
-
-    record["dry_run"] = False
-    assert loaded() == record
-    counters = record["sections"]["counters order"][0]["launches"][0]["counters"]
-    counters["dram__bytes_read.sum"] += 1
-    with pytest.raises(ValueError, match="counters are not those"):
-        loaded()
-    counters["gpu__time_duration.sum"] = 1
-    with pytest.raises(ValueError, match="times"):
-        loaded()
-    record["schema"] = "another"
-    with pytest.raises(ValueError, match="schema"):
-        loaded()
 
 
 def test_the_protocol_has_the_groups_it_names() -> None:

@@ -170,24 +170,25 @@ def test_unfused_bytes(case: Case, results: dict[str, dict[str, Any]]) -> None:
     size = SIZE[case.dtype]
     rows = -(-queries // case.tile["block_m"])
     columns = -(-keys // case.tile["block_n"])
-    pairs = heads * queries * keys * size
+    pairs = heads * queries * keys
+    a, s = pairs * size, pairs * 4  # scores are float32 in every format
     q, k = heads * queries * width * size, heads * keys * width * size
     launches = results[case.name]["launches"]
     assert [launch["name"] for launch in launches] == ["scores", "softmax", "values"]
     scores, softmax, values = launches
-    assert moved(scores) == {"Q": (q * columns, 0), "K": (k * rows, 0), "S": (0, pairs)}
-    assert moved(softmax) == {"S": (pairs, 0), "A": (0, pairs)}
-    assert moved(values) == {"A": (pairs, 0), "V": (k * rows, 0), "O": (0, q)}
+    assert moved(scores) == {"Q": (q * columns, 0), "K": (k * rows, 0), "S": (0, s)}
+    assert moved(softmax) == {"S": (s, 0), "A": (0, a)}
+    assert moved(values) == {"A": (a, 0), "V": (k * rows, 0), "O": (0, q)}
     assert softmax["dots"] == 0
 
 
 def test_sectors_are_counted_once_per_access(results: dict[str, dict[str, Any]]) -> None:
-    """Rows of K are whole sectors; a row of 101 float16 scores starts in the midst of one."""
+    """Rows of K are whole sectors; a row of 101 float32 scores starts in the midst of one."""
     case = FLASH[4]
     k = results[case.name]["launches"][0]["tensors"]["K"]
     assert k["sectors_read"] * 32 == k["read"]
     s = results[UNFUSED[2].name]["launches"][1]["tensors"]["S"]
-    pairs = [range(202 * p, 202 * p + 404, 2) for p in range(0, 70, 2)]  # two rows per program
+    pairs = [range(404 * p, 404 * p + 808, 4) for p in range(0, 70, 2)]  # two rows per program
     assert s["sectors_read"] == sum(len({at // 32 for at in both}) for both in pairs)
 
 
