@@ -70,6 +70,9 @@ def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
         if level.partitions is not None and level.kind != "cache":
             message = f"{name}.partitions: of a cache; this level is a store"
             faults.append(source.fault((*at, "partitions"), message))
+        elif level.partitions is not None and level.partitions > 2:
+            message = f"{name}.partitions: expected 1 or 2, got {level.partitions}"
+            faults.append(source.fault((*at, "partitions"), message))
         if depth == 0:
             if level.bandwidth is None:
                 message = f"{name}: the outermost level needs a bandwidth"

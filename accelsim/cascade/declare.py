@@ -46,10 +46,11 @@ class Declarations:
                     self._at(("partitions", root, index), message)
                 seen.add(part)
         innermost = {parts[-1] for parts in self.spec.partitions.values() if parts}
+        whole = [rank for rank in self.spec.ranks if rank not in self.spec.partitions]
         for rank, part in self.spec.alike.items():
-            if rank not in self.spec.ranks or rank in self.spec.partitions:
+            if rank not in whole:
                 message = f"alike: {rank} is no declared rank that stays whole"
-                self._at(("alike", rank), message, nearest(rank, self.spec.ranks), key=True)
+                self._at(("alike", rank), message, nearest(rank, whole), key=True)
             if part not in innermost:
                 message = f"alike: {part} is no innermost part of a rank"
                 self._at(("alike", rank), message, nearest(part, innermost))

@@ -49,6 +49,7 @@ def build(
         for phase in document.spec.phases
     }
     faults += _coverage(document, cascade)
+    faults += _formats(document, cascade)
     if faults:
         raise MappingError(tuple(dict.fromkeys(faults)))
     numbers = Numbers(shapes, tables or {})
@@ -187,6 +188,21 @@ def _coverage(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
                 message = f"{einsum.name} reads {access.tensor}, which a later phase makes"
                 faults.append(source.fault(at, message, key=True))
     return faults
+
+
+def _formats(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
+    """Formats are of tensors and tables that there are."""
+    known = [t.name for t in cascade.tensors] + [t.name for t in cascade.tables]
+    return [
+        document.source.fault(
+            ("formats", name),
+            f"formats: {cascade.name} has no tensor or table {name}",
+            help=nearest(name, known),
+            key=True,
+        )
+        for name in document.spec.formats
+        if name not in known
+    ]
 
 
 class _Builder:

@@ -163,6 +163,12 @@ def partition(
             message = f"{rank}.{found.part}: only one part can be fitted; {fit.part} is already"
             faults.append(source.fault((*at, found.part), message))
         fit = found or fit
+    for rank, part in cascade.alike:
+        one, other = out.extents.get(rank), out.extents.get(part)
+        if one is not None and other is not None and one != other:
+            root = cascade.root(part)
+            message = f"expected {one}, as many as {rank} has, which is alike; got {other}"
+            faults.append(source.fault((*place[root], part), f"{root}.{part}: {message}"))
     return Partition(out.extents, out.parts, fit, tuple(notes))
 
 

@@ -52,7 +52,8 @@ def placements(
     tables = [name for name in spec.storage if name in found]
     for name in spec.storage:
         if name not in names and name not in tables:
-            complain(("storage", name), f"this phase has no tensor {name}", known=list(names))
+            known = [*names, *found]
+            complain(("storage", name), f"this phase has no tensor {name}", known=known)
     read_later = {
         access.tensor
         for einsum in cascade.einsums
@@ -105,11 +106,7 @@ def placements(
         if given.off_chip and (role == "load" or given.spilled):
             message = f"{name}.off_chip: for what is made in this phase, all of it"
             complain(("storage", name, "off_chip"), message)
-        own_loops = [loop.rank if i in iterated else "" for i, loop in enumerate(nesting.loops)]
-        slots = steps(given.slots, own_loops, nesting.loops)
-        if slots is None:
-            complain(("storage", name, "slots"), f"{name}.slots: expected loops of {name}")
-            continue
+        slots, ahead = _counts(nesting, name, given, iterated, complain, loaded=role == "load")
         cut: tuple[End, ...] = ()
         if whole.edges == "masked":
             access = next(
@@ -119,9 +116,6 @@ def placements(
                 cut = ends(nesting, access, extents, numbers)
             except AccelsimError as error:
                 complain(("storage", name), f"{name}: {error.faults[0].message}")
-        ahead = steps(given.ahead, [loop.rank for loop in nesting.loops], nesting.loops)
-        if ahead is None or (ahead and role != "load"):
-            complain(("storage", name, "ahead"), f"{name}.ahead: tiles or loops, of what is loaded")
         unknown = [e for e in given.fetch if e not in _readers(nesting, name)]
         if unknown:
             message = f"{name}.fetch: {unknown[0]} does not read {name} in this phase"
@@ -138,7 +132,7 @@ def placements(
                 word_bytes=_word(machine, whole, name),
                 identity=identity,
                 ends=cut,
-                ahead=ahead or 0,
+                ahead=ahead,
                 fetch=tuple(given.fetch),
                 spilled=given.spilled,
                 off_chip=given.off_chip,
@@ -182,19 +176,40 @@ def _table(
     if any(part not in looped for rank in ranks for part in nesting.parts[rank]):
         complain(at, f"{name}: a tile looks several of its entries up; loop over its ranks")
         return None
-    level = _level(machine, name, given, complain)
-    slots = steps(given.slots, [r.rank for r in nesting.loops], nesting.loops)
+    iterated = _load_loops(nesting, name, given, own, set(), complain)
+    slots, ahead = _counts(nesting, name, given, iterated, complain, loaded=True)
     return Placement(
         tensor=name,
         role="load",
-        level=level,
-        slots=slots or 1,
-        iterated=_load_loops(nesting, name, given, own, set(), complain),
+        level=_level(machine, name, given, complain),
+        slots=slots,
+        iterated=iterated,
         stored=False,
         elements=1,
         word_bytes=_word(machine, spec, name),
         identity=Identity(own),
+        ahead=ahead,
     )
+
+
+def _counts(
+    nesting: Nesting,
+    name: str,
+    given: StorageSpec,
+    iterated: tuple[int, ...],
+    complain: Callable[..., None],
+    *,
+    loaded: bool,
+) -> tuple[int, int]:
+    """Slots, and how many tiles ahead it is loaded."""
+    own = [loop.rank if i in iterated else "" for i, loop in enumerate(nesting.loops)]
+    slots = steps(given.slots, own, nesting.loops)
+    if slots is None:
+        complain(("storage", name, "slots"), f"{name}.slots: expected loops of {name}")
+    ahead = steps(given.ahead, [loop.rank for loop in nesting.loops], nesting.loops)
+    if ahead is None or (ahead and not loaded):
+        complain(("storage", name, "ahead"), f"{name}.ahead: tiles or loops, of what is loaded")
+    return slots or 1, ahead or 0
 
 
 def _offset(nesting: Nesting, tensor: str) -> bool:
