@@ -156,7 +156,12 @@ def _instruction(
             help = nearest(dimension, unit.shape)
             path = (*at, "shape", dimension)
             faults.append(document.source.fault(path, message, help=help, key=True))
-    return Instruction(name, spec.opcode, tuple(spec.shape.items()), spec.threads)
+    if spec.operation not in unit.operations:
+        message = f"{name}: the unit has no operation {spec.operation!r}"
+        help = nearest(spec.operation, unit.operations)
+        faults.append(document.source.fault((*at, "operation"), message, help=help))
+    shape = tuple(spec.shape.items())
+    return Instruction(name, spec.operation, spec.opcode, shape, spec.threads)
 
 
 def _operation(

@@ -42,12 +42,13 @@ class Cache:
 
 @dataclass(frozen=True)
 class Instruction:
-    """By which a program asks for a unit's work; shape: how much of each dimension at most.
+    """By which a program asks for an operation; shape: how much of each dimension at most.
 
     threads: how many issue it together.
     """
 
     name: str
+    operation: str
     opcode: str
     shape: tuple[tuple[str, int], ...]
     threads: int

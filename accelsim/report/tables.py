@@ -93,8 +93,8 @@ def traffic_tables(found: dict[str, Any]) -> RenderableType:
             {"tensor": tensor, **{way: show_bytes(size) for way, size in sizes.items()}}
             for tensor, sizes in launch["requests"].items()
         ]
-        title = f"{launch['name']}: grid {grid}; requested of {found['requested_of']}"
-        parts.append(rows_table(title, rows))
+        parts.append(Text(f"{launch['name']}: grid {grid}; requested of {found['requested_of']}:"))
+        parts.append(rows_table("", rows))
         body = ", ".join(
             f"{sum(of.values()):g} {opcode}" for opcode, of in launch["loop_body"].items()
         )
@@ -116,7 +116,7 @@ def _cache_line(cache: dict[str, Any]) -> str:
 
 def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     """Like records as a table; columns from the first."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
     for number, column in enumerate(rows[0] if rows else ()):
         table.add_column(column, no_wrap=number == 0)  # names are copied from here
     for row in rows:

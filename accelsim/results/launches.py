@@ -113,7 +113,7 @@ def _loop_body(nest: Nest) -> dict[str, dict[str, int | float]]:
     for binding in nest.bindings:
         instruction = binding.instruction
         aside = innermost in (*binding.first, *binding.last)
-        if instruction is None or aside or not _works(binding):
+        if instruction is None or aside or not _does(instruction, binding):
             continue
         number = _instructions(binding, instruction) * instruction.threads
         each = Fraction(number, nest.launch.threads)
@@ -127,7 +127,7 @@ def _all_instructions(nest: Nest, phase: Phase, times: list[int]) -> dict[str, i
     out: dict[str, int] = defaultdict(int)
     for binding in nest.bindings:
         instruction = binding.instruction
-        if instruction is not None and _works(binding):
+        if instruction is not None and _does(instruction, binding):
             each = _instructions(binding, instruction) * instruction.threads // WARP
             out[instruction.opcode] += each * executed_of[binding.einsum.name]
     return dict(out)
@@ -144,8 +144,6 @@ def _instructions(binding: Binding, instruction: Instruction) -> int:
     return ceil(number)
 
 
-def _works(binding: Binding) -> bool:
-    """Whether it asks for what its unit is there for, not for what is done along the way."""
-    wanted = point_operations(binding.einsum)
-    own = {op.name for op in binding.unit.operations if op.cycles}
-    return bool(own & wanted.keys())
+def _does(instruction: Instruction, binding: Binding) -> bool:
+    """Whether an Einsum asks for what an instruction does."""
+    return instruction.operation in point_operations(binding.einsum)

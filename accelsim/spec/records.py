@@ -231,10 +231,12 @@ class RegistersSpec(Record):
 class InstructionSpec(Record):
     """An instruction of a unit: how much of each dimension of the unit's work one does at most.
 
-    opcode: its name in the machine code. threads: how many issue it together.
+    operation: what it does. opcode: its name in the machine code. threads: how many issue it
+    together.
     """
 
     source: Text
+    operation: Name
     opcode: Text
     shape: dict[Name, Shape]
     threads: Shape
