@@ -83,7 +83,8 @@ def simulate(
         raise AccelsimError(Fault(f"{message} simulated", help=help))
     lowered = program.lower(mapped)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
-    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables)
+    formats = {p.tensor: p.word_bytes for nest in mapped.nests for p in nest.placements}
+    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
     result = measure(lowered, machine, execution, bounds=bounds, inputs=loaded.inputs, masks=masks)
     result = dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
@@ -400,8 +401,9 @@ def _bounds(
     machine: arch.Machine,
     shapes: dict[str, int],
     tables: analysis.Tables,
+    formats: dict[str, Fraction] | None = None,
 ) -> dict[str, Any]:
-    return analysis.bounds(built, shapes, machine_rates(machine), tables).as_json()
+    return analysis.bounds(built, shapes, machine_rates(machine), tables, formats).as_json()
 
 
 def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
@@ -411,7 +413,7 @@ def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
         dram_bytes_per_cycle=machine.outermost.bandwidth or Fraction(0),
         units={
             unit.name: (
-                unit.instances,
+                unit.instances * machine.clusters,
                 {op.name: Fraction(op.cycles) for op in unit.operations},
             )
             for unit in machine.units

@@ -69,14 +69,17 @@ def bounds(
     shapes: Mapping[str, int],
     rates: MachineRates,
     tables: Mapping[str, Any] | None = None,
+    formats: Mapping[str, Fraction] | None = None,
 ) -> Bounds:
     """Lower bounds for every mapping. Raises AccelsimError when no unit can do an operation.
+
+    formats: bytes of a value of a tensor, where it is not the machine's word.
 
     Traffic: compulsory only, as recomputation may replace everything else. Compute: for every set
     of units, the operations that only these can do, each at its fewest element-cycles, spread
     evenly over their elements. A part of a rank whose size a mapping chooses counts as one.
     """
-    words = compulsory_words(cascade, shapes, tables)
+    words = _compulsory(cascade, shapes, tables)
     work: dict[frozenset[str], Fraction] = {}
     for einsum in cascade.einsums:
         count = points(cascade, einsum, shapes, tables)
@@ -97,7 +100,8 @@ def bounds(
             cycles = inside / sum(rates.units[unit][0] for unit in group)
             if cycles > best:
                 best, who = cycles, group
-    moved = words * rates.word_bytes
+    each = formats or {}
+    moved = sum((n * each.get(t, rates.word_bytes) for t, n in words.items()), Fraction(0))
     return Bounds(moved, moved / rates.dram_bytes_per_cycle, best, who)
 
 
@@ -105,6 +109,13 @@ def compulsory_words(
     cascade: Cascade, shapes: Mapping[str, int], tables: Mapping[str, Any] | None = None
 ) -> int:
     """Words that every mapping moves: inputs that are used read once, outputs written once."""
+    return sum(_compulsory(cascade, shapes, tables).values())
+
+
+def _compulsory(
+    cascade: Cascade, shapes: Mapping[str, int], tables: Mapping[str, Any] | None
+) -> dict[str, int]:
+    """The same, of each input and output."""
     read = {
         name: max(
             (
@@ -117,12 +128,12 @@ def compulsory_words(
         )
         for name in cascade.inputs
     }
-    written = (
-        _touched(cascade, einsum, einsum.output, shapes, tables)
+    written = {
+        einsum.name: _touched(cascade, einsum, einsum.output, shapes, tables)
         for einsum in cascade.einsums
         if einsum.name in cascade.outputs
-    )
-    return sum(read.values()) + sum(written)
+    }
+    return read | written
 
 
 def _touched(

@@ -128,6 +128,35 @@ def test_what_cannot_be_counted_in_64_bits_is_refused() -> None:
         verbs.simulate("fusemax__attention_1pass", "bert", 1 << 40)
 
 
+def test_time_on_clusters_is_not_simulated() -> None:
+    shown = CliRunner().invoke(
+        app, ["run", "--mapping", "h200__flash_fwd", "--model", "llama3-8b", "--seq-len", "256"]
+    )
+    assert str(shown.exception) == (
+        "h200 is a machine of 132 clusters and a cache, whose time is not simulated\n"
+        "    `accelsim traffic --mapping h200__flash_fwd` counts what it moves"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "setting", "message"),
+    [
+        (256, "mapping.phases.flash_fwd.launch=null", "phase flash_fwd is not launched"),
+        (131072, "workload.ranks.B=3", "50,380,800 iterations, more than 33,554,432"),
+        (256, "arch.levels.l2.capacity=16 KiB", "does not fit into a partition of 8192 bytes"),
+    ],
+)
+def test_what_the_model_of_a_cache_cannot_do_is_a_note(
+    length: int, setting: str, message: str
+) -> None:
+    found = verbs.traffic("h200__flash_fwd", "llama3-8b", length, settings=(setting,))
+    assert found["launches"][0]["cache"] is None
+    assert found["launches"][0]["requests"]["Q"]["read"] > 0
+    (note,) = found["notes"]
+    assert note.startswith("l2 is left out: ")
+    assert message in note
+
+
 def test_check_reports_and_exits_with_1() -> None:
     bad = Path(__file__).parent / "cases" / "cascade_unclosed_bracket.yaml"
     good = spec.data_root() / "workloads" / "bert.yaml"

@@ -20,8 +20,9 @@ SMALL, TILE = st.integers(1, 13), st.integers(1, 6)
 
 
 @cache
-def _machine(word: int) -> Machine:
-    return arch.build(spec.load("h200", "arch", [(("word",), f"{word} B")]))
+def _machine(word: int, bandwidth: str) -> Machine:
+    changes = [(("word",), f"{word} B"), (("levels", "hbm", "bandwidth"), bandwidth)]
+    return arch.build(spec.load("h200", "arch", changes))
 
 
 @cache
@@ -29,11 +30,11 @@ def _cascade(name: str) -> Cascade:
     return cascade.build(spec.load(name, "cascade"))
 
 
-def built(walk: Walk) -> tuple[Mapping, Program]:
+def built(walk: Walk, bandwidth: str = "4800 GB/s") -> tuple[Mapping, Program]:
     settings = [(tuple(path.split(".")), value) for path, value in walk.settings.items()]
     document = spec.load(walk.mapping, "mapping", settings)
     tables = {name: np.asarray(table) for name, table in walk.tables.items()}
-    own, machine = _cascade(document.spec.cascade), _machine(walk.word)
+    own, machine = _cascade(document.spec.cascade), _machine(walk.word, bandwidth)
     mapped = mapping.build(document, own, machine, dict(walk.shapes), tables)
     return mapped, program.lower(mapped)
 

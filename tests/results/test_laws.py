@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from accelsim import arch, spec, verbs
+from accelsim import analysis, arch, spec, verbs
 from accelsim.errors import AccelsimError
 from accelsim.results import Result
 from tests.shipped import MAPPINGS, RUNS
@@ -132,3 +132,31 @@ def test_the_reference_does_not_swallow_the_memory() -> None:
 def test_what_is_no_result(text: str, message: str) -> None:
     with pytest.raises(AccelsimError, match=message):
         Result.from_json(text)
+
+
+def test_formats_scale_what_moves_and_its_bound() -> None:
+    """In BERT's heads each tensor is moved once: halves of bytes of one that is int4."""
+    formats = {"Q": "int4", "K": "int8", "V": "float32", "AV": "float64"}
+    bytes_of = {"Q": 0.5, "K": 1, "V": 4, "AV": 8}
+    given = "{" + ", ".join(f"{t}: {f}" for t, f in formats.items()) + "}"
+    model = ("fusemax__attention_1pass", "bert", 1024)
+    plain = verbs.simulate(*model).result
+    other = verbs.simulate(*model, settings=(f"mapping.formats={given}",)).result
+    for tensor, size in bytes_of.items():
+        one, two = (r.traffic_by_tensor["dram"][tensor] for r in (plain, other))
+        assert {way: n * size / 2 for way, n in one.items()} == two
+    assert other.bounds["traffic_bytes"] == sum(other.traffic_bytes["dram"].values())
+    assert other.bounds["cycles"] <= other.cycles
+
+
+def test_clusters_share_the_work_of_a_bound() -> None:
+    whole, one = (
+        analysis.bounds(
+            verbs.load_cascade("attention_1pass"),
+            {"B": 1, "H": 8, "E": 64, "F": 64, "M": 512, "P": 512, "M0": 128, "M1": 4},
+            verbs.machine_rates(arch.build(spec.load("h200", "arch", changes))),
+        )
+        for changes in ((), ((("clusters",), 1),))
+    )
+    assert one.compute_cycles == 132 * whole.compute_cycles > 0
+    assert one.traffic_cycles == whole.traffic_cycles
