@@ -63,10 +63,28 @@ def build(
         )
         for phase, cut in cuts.items()
     )
+    faults = _cut_alike(document, cascade, cuts)
+    if faults:
+        raise MappingError(faults)
     notes = [note for cut in cuts.values() for note in cut.notes]
     notes += [note for nest in nests for note in _overbooked(machine, nest)]
     notes += [note for nest in nests for note in _free_masking(nest)]
     return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
+
+
+def _cut_alike(
+    document: Document[MappingSpec], cascade: Cascade, cuts: dict[str, Partition]
+) -> list[Fault]:
+    """Parts that the cascade itself cuts are of one size in all phases: tensors have them."""
+    faults, sizes = [], dict[str, tuple[str, int]]()
+    for phase, cut in cuts.items():
+        for part in (p for _, parts in cascade.partitions for p in parts):
+            size = cut.extents.get(part)
+            other, expected = sizes.setdefault(part, (phase, size or 0))
+            if size is not None and size != expected:
+                message = f"{part} is {size} here and {expected} in phase {other}: tensors have it"
+                faults.append(document.source.fault(("phases", phase), message, key=True))
+    return faults
 
 
 def _masked(
@@ -86,6 +104,13 @@ def _masked(
     found = masks(
         cascade, cut.parts, dict(nest.extents), numbers, nest.loops, nest.bindings, complain
     )
+    for mask in found if nest.launch is not None else ():
+        assert nest.launch is not None  # as just said
+        none = mask.missing(tuple(range(nest.launch.grid)), nest.loops)
+        if none is not None:
+            message = f"the mask leaves nothing of instance {none}, which a launch has all the same"
+            complain(nest.bindings[0].einsum.name, message)
+            break
     for mask in found:
         carried = [
             dep

@@ -1,16 +1,22 @@
-"""What there is of the tiles at the end of a rank, where a mapping's edges are masked."""
+"""What there is of the tiles at the end of a rank, where a mapping's edges are masked.
+
+A rank ends at its shape, or where the Einsums that read or make the tensor have a condition such as
+`m < lengths[b]`, of a coordinate below what loops alone determine.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 
 from accelsim.analysis.pieces import Numbers
 from accelsim.cascade.nodes import Access, At, Computed
-from accelsim.cascade.whole import Whole, evaluate, variables
+from accelsim.cascade.whole import Apply, Variable, Whole, evaluate, variables
 from accelsim.errors import AccelsimError
 from accelsim.mapping.depend import Nesting
+from accelsim.mapping.mask import whole_ranks
 from accelsim.mapping.nest import End, Int
 
 
@@ -24,61 +30,97 @@ def ends(
     cascade = nesting.cascade
     ranks = cascade.tensor(access.tensor).ranks
     index_of = dict(zip(ranks, access.indices, strict=True))
+    limits = _limits(nesting, access.tensor)
     found = []
     for rank in ranks:
-        part = dict(cascade.alike).get(rank, rank)
-        root = cascade.root(part)
-        outer = cascade.parts(root)[:-1]
-        shape = numbers.named.get(root)
-        if part != cascade.parts(root)[-1] or shape is None:
-            continue  # coordinates of an outer part are tiles, not elements
         if not isinstance(index_of[rank], At):
             continue  # computed: every tile reads as many (computed.py)
-        loops: list[int] = []
-        start: Int = np.zeros(1, np.int64)
-        for name in (*outer, part):
-            inside = prod(extents[p] for p in _within(nesting, root, name))
-            index = index_of.get(name)
-            if isinstance(index, Computed):
-                own, begins = _looked_up(nesting, index.whole, numbers)
-                loops += own
-                start = np.add.outer(start, begins * inside).reshape(-1)
-                continue
-            parts = nesting.parts[name]
-            for number, loop in enumerate(nesting.loops):
-                if loop.rank in parts:
-                    step = inside * prod(extents[p] for p in parts[parts.index(loop.rank) + 1 :])
-                    loops.append(number)
-                    start = np.add.outer(start, np.arange(loop.trips) * step).reshape(-1)
+        part = dict(cascade.alike).get(rank, rank)
+        root = cascade.root(part)
+        cut = cascade.parts(root)
+        # Coordinates of an outer part are not those of the root.
+        own, chain = (root, cut) if part == cut[-1] else (part, (part,))
+        loops, start = _starts(nesting, chain, index_of, extents, numbers)
         looped = {loop.rank for loop in nesting.loops}
         size = prod(extents[p] for p in nesting.parts[part] if p not in looped)
-        kept = np.clip(shape - start, 0, size)
+        shape = numbers.named.get(own)
+        end = start + size if shape is None else np.minimum(start + size, shape)
+        for limit in limits.get(own.lower(), ()):
+            more, values = _looked_up(nesting, limit, numbers)
+            grid = [nesting.loops[i].trips for i in loops]
+            shared = [loops.index(i) for i in more if i in loops]
+            if shared:
+                raise AccelsimError(f"where {own} ends depends on {own} itself")
+            loops = [*loops, *more]
+            start = np.repeat(start, len(values))
+            end = np.minimum(np.repeat(end, len(values)), np.tile(values, prod(grid)))
+        kept = np.clip(end - start, 0, size)
         if (kept < size).any():
             found.append(End(tuple(loops), size, kept))
     return tuple(found)
 
 
-def _within(nesting: Nesting, root: str, name: str) -> list[str]:
-    """Parts of a root rank inside one of the parts that the cascade cuts it into."""
-    cut = nesting.cascade.parts(root)
-    return [p for inner in cut[cut.index(name) + 1 :] for p in nesting.parts[inner]]
+def _starts(
+    nesting: Nesting,
+    parts: tuple[str, ...],
+    index_of: Mapping[str, object],
+    extents: dict[str, int],
+    numbers: Numbers,
+) -> tuple[list[int], Int]:
+    """Loops that choose the tile of a rank, and its first coordinate for each of theirs."""
+    loops: list[int] = []
+    start: Int = np.zeros(1, np.int64)
+    for place, name in enumerate(parts):
+        inner = [p for part in parts[place + 1 :] for p in nesting.parts[part]]
+        inside = prod(extents[p] for p in inner)
+        index = index_of.get(name)
+        if isinstance(index, Computed):
+            own, begins = _looked_up(nesting, index.whole, numbers)
+            loops += own
+            start = np.add.outer(start, begins * inside).reshape(-1)
+            continue
+        cut = nesting.parts[name]
+        for number, loop in enumerate(nesting.loops):
+            if loop.rank in cut:
+                step = inside * prod(extents[p] for p in cut[cut.index(loop.rank) + 1 :])
+                loops.append(number)
+                start = np.add.outer(start, np.arange(loop.trips) * step).reshape(-1)
+    return loops, start
+
+
+def _limits(nesting: Nesting, tensor: str) -> dict[str, list[Whole]]:
+    """Rank variable -> what it is below of, by conditions on all Einsums that read the tensor."""
+    cascade = nesting.cascade
+    looped = {loop.rank.lower() for loop in nesting.loops}
+    using = [
+        e
+        for e in nesting.einsums
+        if any(a.tensor == tensor for a in e.inputs) or e.output.tensor == tensor
+    ]
+    shared = set.intersection(*(set(whole_ranks(cascade, e)) for e in using))
+    out: dict[str, list[Whole]] = {}
+    for condition in shared:
+        match condition:
+            case Apply("lt", (Variable(name=name), limit)) if looped.issuperset(variables(limit)):
+                out.setdefault(name, []).append(limit)
+    return out
 
 
 def _looked_up(nesting: Nesting, whole: Whole, numbers: Numbers) -> tuple[list[int], Int]:
     """Loops that a computed index depends on, and its values, row-major over their coordinates."""
+    missing = numbers.missing([whole])
+    if missing is not None:
+        raise AccelsimError(f"the workload does not give {missing}")
     loops, grids = [], {}
     over = variables(whole)
     for axis, variable in enumerate(over):
         rank = nesting.cascade.rank_of(variable)
         own = [i for i, loop in enumerate(nesting.loops) if loop.rank == rank]
         if not own:
-            message = f"with masked edges its tiles end where {rank} tells"
-            raise AccelsimError(f"{message}: {rank} has to be a loop, uncut")
+            raise AccelsimError(f"where it ends depends on {rank}, which is no loop as it is")
         loops.append(own[0])
-        trips = nesting.loops[own[0]].trips
-        grids[variable] = np.arange(trips).reshape(
-            [-1 if a == axis else 1 for a in range(len(over))]
-        )
+        axes = [-1 if a == axis else 1 for a in range(len(over))]
+        grids[variable] = np.arange(nesting.loops[own[0]].trips).reshape(axes)
     values = np.asarray(evaluate(whole, grids, numbers.named, numbers.tables), np.int64)
     shape = [nesting.loops[i].trips for i in loops]
     return loops, np.broadcast_to(values, shape).reshape(-1)

@@ -50,6 +50,11 @@ def bind(described: Described, arch: str = "h200") -> Bound:
     if kernel is None:
         message = f"no mapping describes the kernel {case['kernel']!r}"
         raise AccelsimError(Fault(message, help=nearest(str(case["kernel"]), KERNELS)))
+    groups, heads = (case["shape"].get(size) for size in "GH")
+    if case["kernel"] == "unfused" and (groups != heads or case["order"] != "rows"):
+        raise AccelsimError(
+            "unfused: its mapping has no groups of heads, and one order of the grid"
+        )
     name = kernel.mapping
     if case["order"] == "heads" and case["kernel"] in {"flash_fwd", "block_sparse"}:
         name += "_heads"
@@ -69,11 +74,16 @@ def bind(described: Described, arch: str = "h200") -> Bound:
         "source": "a case of a kernel",
         "ranks": {**ranks, **more},
         "parameters": parameters,
-        "tables": dict(described["tables"]),
+        "tables": {name: _entries(table) for name, table in described["tables"].items()},
     }
     # JSON is YAML.
     document = spec.load_text(json.dumps(workload), "workload", f"<case of {case['kernel']}>")
     return Bound(f"h200__{name}", tuple(settings), document, kernel.others)
+
+
+def _entries(table: Any) -> Any:
+    """A kernel's table, with 0 for the entries that it marks as unused by -1."""
+    return [_entries(row) for row in table] if isinstance(table, list) else max(table, 0)
 
 
 def _phases(mapping: str) -> list[str]:
