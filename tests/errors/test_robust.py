@@ -138,6 +138,13 @@ def test_time_on_clusters_is_not_simulated() -> None:
     )
 
 
+def test_settings_of_a_workload_that_is_loaded_already() -> None:
+    loaded = spec.load("llama3-8b", "workload")
+    assert verbs.traffic("h200__flash_fwd", loaded, 256, cache=False)["launches"]
+    with pytest.raises(AccelsimError, match="the workload is loaded already"):
+        verbs.traffic("h200__flash_fwd", loaded, 256, settings=("workload.ranks.B=3",))
+
+
 @pytest.mark.parametrize(
     ("length", "setting", "message"),
     [
