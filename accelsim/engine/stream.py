@@ -17,7 +17,7 @@ from accelsim.program import Guard, Phase
 from accelsim.program.visits import Tiles, tiles, visits
 
 Int = npt.NDArray[np.int64]
-MOST_ITERATIONS = 1 << 25
+MOST_ITERATIONS = 20_000_000
 
 
 def accesses(nest: Nest, phase: Phase) -> Accesses:

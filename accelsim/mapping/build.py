@@ -23,6 +23,7 @@ from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
 from accelsim.mapping.depend import Nesting, dependences
+from accelsim.mapping.ends import outside
 from accelsim.mapping.mask import masks
 from accelsim.mapping.nest import Binding, Launch, Loop, Mapping, Nest, slot_count
 from accelsim.mapping.partition import Partition, dimension_size, partition
@@ -104,6 +105,16 @@ def _masked(
     found = masks(
         cascade, cut.parts, dict(nest.extents), numbers, nest.loops, nest.bindings, complain
     )
+    einsums = tuple(binding.einsum for binding in nest.bindings)
+    nesting = Nesting(cascade, nest.loops, cut.parts, einsums)
+    named = Numbers({**numbers.named, **dict(nest.extents)}, numbers.tables)
+    for mask in found:
+        visited = {loop: mask.tiles[:, i] for i, loop in enumerate(mask.loops)}
+        for einsum in einsums:
+            for access in einsum.inputs:
+                wrong = outside(nesting, access, named, visited)
+                if wrong is not None and not faults:
+                    complain(einsum.name, f"{access.tensor}: {wrong}")
     for mask in found if nest.launch is not None else ():
         assert nest.launch is not None  # as just said
         none = mask.missing(tuple(range(nest.launch.grid)), nest.loops)
@@ -270,6 +281,13 @@ class _Builder:
         edges, first, last = dependences(nesting, self.stages, self._fault_at_einsum)
         self._stop()
         bindings = tuple(self._binding(e, nesting, first, last) for e in einsums)
+        for binding in bindings if launch is not None else ():
+            one = binding.instruction
+            assert launch is not None  # as just said
+            if one is not None and launch.threads % one.threads:
+                message = f"{launch.threads} threads cannot issue {one.name}, of {one.threads} each"
+                self._fault_at(("launch", "threads"), message)
+                break
         self._stop()
         placements = place.placements(
             self.cascade,

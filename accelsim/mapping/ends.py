@@ -88,6 +88,36 @@ def _starts(
     return loops, start
 
 
+def outside(
+    nesting: Nesting, access: Access, numbers: Numbers, visited: Mapping[int, Int]
+) -> str | None:
+    """Where a computed index of a visited tile is no coordinate of its rank, in words, or None.
+
+    visited: loop -> its coordinates at each tile. Indices of other loops, or of what is inside of
+    tiles, are passed over.
+    """
+    for rank, index in zip(
+        nesting.cascade.tensor(access.tensor).ranks, access.indices, strict=True
+    ):
+        limit = numbers.named.get(rank)
+        if not isinstance(index, Computed) or limit is None:
+            continue
+        try:
+            loops, values = _looked_up(nesting, index.whole, numbers)
+        except AccelsimError:
+            continue
+        if not loops or not set(loops) <= visited.keys():
+            continue
+        place = np.zeros(len(visited[loops[0]]), np.int64)
+        for loop in loops:
+            place = place * nesting.loops[loop].trips + visited[loop]
+        wrong = np.flatnonzero((values[place] < 0) | (values[place] >= limit))
+        if len(wrong):
+            at = ", ".join(f"{nesting.loops[l].rank} {visited[l][wrong[0]]}" for l in loops)
+            return f"its index is {values[place][wrong[0]]} at {at}, outside of {rank} = {limit}"
+    return None
+
+
 def _limits(nesting: Nesting, tensor: str) -> dict[str, list[Whole]]:
     """Rank variable -> what it is below of, by conditions on all Einsums that read the tensor."""
     cascade = nesting.cascade

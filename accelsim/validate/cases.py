@@ -52,9 +52,7 @@ def bind(described: Described, arch: str = "h200") -> Bound:
         raise AccelsimError(Fault(message, help=nearest(str(case["kernel"]), KERNELS)))
     groups, heads = (case["shape"].get(size) for size in "GH")
     if case["kernel"] == "unfused" and (groups != heads or case["order"] != "rows"):
-        raise AccelsimError(
-            "unfused: its mapping has no groups of heads, and one order of the grid"
-        )
+        raise AccelsimError("unfused: its mapping has no groups, and one order of the grid")
     name = kernel.mapping
     if case["order"] == "heads" and case["kernel"] in {"flash_fwd", "block_sparse"}:
         name += "_heads"

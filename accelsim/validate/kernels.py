@@ -21,6 +21,7 @@ from accelsim.errors import AccelsimError
 from accelsim.spec.load import data_root
 
 MODULES = ("torch", "triton")
+MOST_SECONDS = 900
 WORTH_A_PROCESS = 10
 """Small cases that take as long as it takes a process to begin."""
 
@@ -111,9 +112,19 @@ def _program(name: str, options: Sequence[str], given: str = "", *, interpret: b
     if interpret:
         environment["TRITON_INTERPRET"] = "1"
     command = [sys.executable, "-m", f"kernels.{name}", *options]
-    done = subprocess.run(
-        command, input=given, capture_output=True, text=True, env=environment, check=False
-    )
+    try:
+        done = subprocess.run(
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            timeout=MOST_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        message = f"kernels/{name}.py did not end within {MOST_SECONDS / 60:.0f} minutes"
+        raise AccelsimError(message) from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise AccelsimError(f"kernels/{name}.py ended with status {done.returncode}: {last}")

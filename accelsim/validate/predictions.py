@@ -146,9 +146,13 @@ def read_csv(text: str) -> list[Row]:
             least, most = (int(row[k]) if row[k] else None for k in ("least", "most"))
             case, launch, counter, model = (row[k] for k in ("case", "launch", "counter", "model"))
             allowed = float(row["tolerance"])
+            if None in row or not 0 <= allowed < 1:
+                raise ValueError("expected 7 fields, the last from 0 to below 1")
             out.append(Row(case, launch, counter, model, least, most, allowed))
         except (TypeError, ValueError) as error:
             raise AccelsimError(f"predictions, line {number}: {error}") from None
+    if not out:
+        raise AccelsimError("predictions: no rows")
     return out
 
 

@@ -25,6 +25,8 @@ MASKS: dict[str, tuple[dict[str, int], ...]] = {
     "block_sparse": (DENSE, CAUSAL),
     "lightning": (DENSE,),
 }
+LENGTHS = 128
+"""A seed that draws sequences with keys in both parts."""
 EXACT = ("float16", "float32")
 """Formats whose rounding Triton's interpreter does as a GPU does."""
 
@@ -36,25 +38,27 @@ def cases() -> list[CaseDict]:
 
 def quick() -> list[CaseDict]:
     """Each kernel and mask at one width and ragged lengths, random inputs and needles."""
-    found = [case for case in _cases(EXACT, (64,)) if case["seed"] % 2 == 0]
+    found = list(_cases(EXACT, (64,), (True,)))
     needles = [{**case, "inputs": "needle"} for case in found if case["kernel"] != "lightning"]
     return [*found, *needles]
 
 
-def _cases(formats: tuple[str, ...], widths: tuple[int, ...]) -> Iterator[CaseDict]:
+def _cases(
+    formats: tuple[str, ...], widths: tuple[int, ...], ends: tuple[bool, ...] = (False, True)
+) -> Iterator[CaseDict]:
     number = 0
     for kernel, masks in MASKS.items():
         ordered = kernel in {"flash_fwd", "block_sparse"}
-        for mask, width, dtype, ragged in product(masks, widths, formats, (False, True)):
+        for mask, width, dtype, ragged in product(masks, widths, formats, ends):
             number += 1
             yield {
                 "kernel": kernel,
                 "dtype": dtype,
                 "shape": _shape(kernel, width, ragged),
                 "mask": mask,
-                "tile": _tile(kernel, number),
+                "tile": _tile(kernel, number, ragged),
                 "order": ("rows", "rows", "heads", "heads")[number % 4] if ordered else "rows",
-                "seed": number,
+                "seed": LENGTHS if kernel == "splitk" else number,
             }
 
 
@@ -70,12 +74,13 @@ def _shape(kernel: str, width: int, ragged: bool) -> dict[str, int]:
     return {"B": 1, "H": 2, "G": groups, "P": queries, "M": keys, "D": width}
 
 
-def _tile(kernel: str, number: int) -> dict[str, int]:
+def _tile(kernel: str, number: int, ragged: bool) -> dict[str, int]:
     match kernel:
         case "lightning":
             return {"chunk": 32, "block_f": 32 if number % 3 else 64}
         case "splitk":
-            return {"page": 16, "splits": 2 if number % 2 else 4}
+            # Ragged: sequences of different lengths, each with keys in both parts.
+            return {"page": 16, "splits": 2, "ragged": 1} if ragged else {"page": 16, "splits": 4}
     block_m, block_n = ((32, 32), (32, 16), (16, 32))[number % 3]
     tile = {"block_m": block_m, "block_n": block_n}
     if kernel == "block_sparse":

@@ -28,12 +28,15 @@ NOT_RECORDED = ["anything about the kernels as they are now, beyond their source
 def validate(
     chosen: Sequence[str] = TIERS, progress: Callable[[str], None] | None = None
 ) -> Report:
-    """Run the tiers. progress: called with what is being done. Raises AccelsimError."""
+    """Run the tiers. progress: called with what is being done."""
     made = []
     for name in chosen:
         if progress is not None:
             progress(name)
-        made.append(_TIERS[name]())
+        try:
+            made.append(_TIERS[name]())
+        except AccelsimError as error:
+            made.append(judged(name, [], [str(error)], []))
     return Report(made)
 
 
@@ -105,7 +108,7 @@ def committed() -> Tier:
     tiers = [
         judged(one["path"], [], [one["error"]], [])
         if "error" in one
-        else _of_record(one["path"], one["record"])
+        else _laid_out(one["path"], one["record"])
         for one in found
     ]
 
@@ -116,6 +119,15 @@ def committed() -> Tier:
     return judged(name, lines("checked"), lines("faults"), unchecked, lines("misses"))
 
 
+def _laid_out(name: str, record: dict[str, Any]) -> Tier:
+    """The same of a record that may hold anything."""
+    try:
+        return _of_record(name, record)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        what = f"is not laid out as a record: {type(error).__name__}: {error}"
+        return judged(name, [], [what], [])
+
+
 def _of_record(name: str, record: dict[str, Any]) -> Tier:
     """What a record of a GPU shows: its numbers, and its counters beside the predicted ones."""
     number, faults = recorded.numbers(record)
@@ -123,15 +135,17 @@ def _of_record(name: str, record: dict[str, Any]) -> Tier:
     checked = [f"numbers of {held} of {number} cases within their gates"] if number else []
     faults += [f"section {section} failed: {why}" for section, why in record["failed"].items()]
     unchecked = [f"section {section}: no time was left" for section in record["not_reached"]]
-    try:
-        rows = recorded.predicted(record["environment"]["name"])
-    except AccelsimError as error:
-        return judged(name, checked, faults, [*unchecked, str(error)])
+    rows = recorded.predicted(record["environment"]["name"])
+    if rows is None:
+        unchecked.append("counters: there are no predictions for this GPU")
+        rows = []
     compared = recorded.compare(record, rows)
     measured = [c for c in compared if c.measured is not None]
     misses = [str(c) for c in measured if c.missed]
     if measured:
         checked.append(f"{len(measured) - len(misses)} of {len(measured)} counters as predicted")
+    if not checked and not faults:
+        faults.append("holds no number and no counter that could be checked")
     if len(measured) < len(compared):
         unchecked.append(f"{len(compared) - len(measured)} predicted counters were not measured")
     return judged(name, checked, faults, unchecked, misses)

@@ -29,7 +29,7 @@ CASES = [
     _case("flash_fwd", SHAPE, TILE, mask=WINDOW, dtype="float32"),
     _case("flash_fwd", SHAPE, {**TILE, "warps": 8, "stages": 3}, order="heads"),
     _case("flash1", ALL_HEADS, TILE, mask={"causal": 1}),
-    _case("unfused", SHAPE, {**TILE, "rows": 4}),
+    _case("unfused", ALL_HEADS, {**TILE, "rows": 4}),
     _case("splitk", DECODE, {"page": 16, "splits": 3}),
     _case("block_sparse", SHAPE, {**TILE, "density": 40}, order="heads", mask={"causal": 1}),
     _case("lightning", LINEAR, {"chunk": 32, "block_f": 64}),

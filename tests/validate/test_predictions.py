@@ -15,6 +15,8 @@ from tests.validate.canned import BLOCK_M, BLOCK_N, HEADS, KEYS, TILES, WIDTH, t
 
 CASE = "tiny"
 
+HEAD = "case,launch,counter,model,least,most,tolerance\n"
+
 
 def of_tiny(monkeypatch: pytest.MonkeyPatch, arch: str, **built: Any) -> dict[Any, Any]:
     """(counter, model) -> (least, most, tolerance) of the canned case in float16."""
@@ -181,18 +183,18 @@ def test_misses_come_first_the_largest_of_all_at_the_top() -> None:
 
 def test_numbers_that_did_not_pass_are_faults() -> None:
     errors = {"O": {"global": 1e-4, "worst_row": 2e-3}}
-    passed = {"name": "a", "gate": 1.5e-3, "errors": {}, "passed": True}
+    passed = {"name": "a", "gate": 1.5e-3, "errors": {"O": {"global": 1e-4}}, "passed": True}
+    said = {"name": "d", "gate": 1.5e-3, "errors": errors, "passed": True}  # it does not count
     results = [
         passed,
         {"name": "b", "gate": 1.5e-3, "errors": errors, "passed": False},
         {"name": "c", "skipped": "no reference of single rows"},
     ]
-    sections = {"numerics flash_fwd": results, "numerics of rows": [passed], "clocks": {}}
+    sections = {"numerics flash_fwd": results, "numerics of rows": [passed, said], "clocks": {}}
     number, faults = numbers({"sections": sections})
-    assert number == 3
-    assert faults == [
-        'numerics flash_fwd: b: {"O": {"global": 0.0001, "worst_row": 0.002}}, at most 0.0015'
-    ]
+    assert number == 4
+    wrong = '{"O": {"global": 0.0001, "worst_row": 0.002}}, at most 0.0015'
+    assert faults == [f"numerics flash_fwd: b: {wrong}", f"numerics of rows: d: {wrong}"]
 
 
 def test_predictions_are_found_by_the_name_of_a_gpu(
@@ -208,9 +210,29 @@ def test_predictions_are_found_by_the_name_of_a_gpu(
         ("NVIDIA A100-SXM4-80GB", "a100"),
         ("NVIDIA A100 80GB PCIe", "a100"),
     ):
-        assert [row.case for row in predicted(gpu)] == [name]
-    with pytest.raises(AccelsimError, match=r"no predictions for 'NVIDIA L4': l4\.csv is not"):
-        predicted("NVIDIA L4")
+        assert [row.case for row in predicted(gpu) or ()] == [name]
+    assert predicted("NVIDIA L4") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "expected columns case, launch"),
+        (HEAD.encode(), "no rows"),
+        (f"{HEAD}a,k,l2_read_bytes,,1,1,nan\n".encode(), "line 2: expected 7 fields"),
+        (f"{HEAD}a,k,l2_read_bytes,,1,1,0.1,7\n".encode(), "line 2: expected 7 fields"),
+        (f"{HEAD}a,k,l2_read_bytes,,banana,1,0.1\n".encode(), "line 2: invalid literal"),
+        (b"\xff\xfe", "h200.csv: is not UTF-8"),
+    ],
+)
+def test_broken_predictions_are_an_error(
+    text: bytes, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "h200.csv").write_bytes(text)
+    monkeypatch.setattr(recorded.kernels, "folder", lambda: tmp_path)
+    with pytest.raises(AccelsimError, match=message):
+        predicted("NVIDIA H200")
 
 
 def test_the_committed_predictions_are_of_the_protocol() -> None:

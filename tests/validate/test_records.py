@@ -241,7 +241,7 @@ def test_what_was_not_done_is_said(record: Path, capsys: pytest.CaptureFixture[s
     assert status == 0
     assert shown[-3:-1] == [
         f"  not checked: {NAME}.json: section clocks: no time was left",
-        f"  not checked: {NAME}.json: no predictions for 'NVIDIA L4': l4.csv is not there",
+        f"  not checked: {NAME}.json: counters: there are no predictions for this GPU",
     ]
 
 

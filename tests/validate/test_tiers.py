@@ -140,11 +140,12 @@ assert "TRITON_INTERPRET" not in os.environ
 _, out, folder, only, *sections = sys.argv
 assert (out, only) == ("--out", "--only")
 case = {"name": "c", "launches": [{"name": "k", "counters": {"dram__bytes_read.sum": 7}}]}
-wrong = {"name": "d", "passed": False, "errors": {"O": 1.0}, "gate": 1e-2}
+right = {"name": "c", "passed": True, "errors": {"O": {"global": 1e-3}}, "gate": 1e-2}
+wrong = {"name": "d", "passed": False, "errors": {"O": {"global": 1.0}}, "gate": 1e-2}
 record = {
     "environment": {"name": "NVIDIA H200"},
     "sections": {
-        name: [case] if name.startswith("counters") else [{"name": "c", "passed": True}]
+        name: [case] if name.startswith("counters") else [right]
         for name in sections
     },
     "failed": {},
@@ -190,7 +191,7 @@ def test_a_gpu_is_measured(
     miss = "c: k: dram_read_bytes (1 partition): predicted 14, measured 7, -50.00%"
     assert out.splitlines() == [
         "FAILED  gpu",
-        '  fault: numerics splitk: d: {"O": 1.0}, at most 0.01',
+        '  fault: numerics splitk: d: {"O": {"global": 1.0}}, at most 0.01',
         *([f"  missed prediction: {miss}"] if ncu else []),
         "  numbers of 5 of 6 cases within their gates",
         *(["  0 of 1 counters as predicted"] if ncu else []),
@@ -216,7 +217,7 @@ def test_the_protocol_has_the_sections_that_are_asked_for(
     for name, value in (("missing", None), ("no_gpu", None), ("has_ncu", True)):
         monkeypatch.setattr(kernels, name, lambda value=value: value)
     monkeypatch.setattr(kernels, "measured", measured)
-    assert tiers.gpu().status == "passed"
+    assert tiers.gpu().faults == ["holds no number and no counter that could be checked"]
     of_kernels = [name for name in SECTIONS if name.startswith("numerics ")]
     of_kernels.remove("numerics of rows")
     assert asked == [*of_kernels, "counters shapes", "counters others"]
@@ -236,7 +237,7 @@ def test_a_program_that_fails_is_an_error(
     folder: Path, capsys: Capture, text: str, message: str
 ) -> None:
     program(folder, "trace", text)
-    expected = (1, "", f"{message}\n")
+    expected = (1, f"FAILED  interpreter\n  fault: {message}\n", "")
     assert accelsim(capsys, "validate", "--tier", "interpreter") == expected
 
 
@@ -305,5 +306,7 @@ def test_what_is_skipped_or_missed_fails_nothing() -> None:
 
 
 def test_errors_are_for_callers_too(folder: Path) -> None:
-    with pytest.raises(AccelsimError, match="No module named kernels"):
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    with pytest.raises(AccelsimError, match=r"No module named kernels\.trace"):
         kernels.traced([])
