@@ -149,7 +149,7 @@ def test_settings_of_a_workload_that_is_loaded_already() -> None:
     ("length", "setting", "message"),
     [
         (256, "mapping.phases.flash_fwd.launch=null", "phase flash_fwd is not launched"),
-        (131072, "workload.ranks.B=3", "50,380,800 iterations, more than 33,554,432"),
+        (131072, "workload.ranks.B=3", "50,380,800 iterations, more than 20,000,000"),
         (256, "arch.levels.l2.capacity=16 KiB", "does not fit into a partition of 8192 bytes"),
     ],
 )
