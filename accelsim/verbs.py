@@ -170,6 +170,8 @@ def _load(
     if isinstance(settings, str):
         raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
     overrides = _overrides(settings)
+    if isinstance(model, spec.Document) and overrides["workload"]:
+        raise AccelsimError("settings: the workload is loaded already; set its fields before that")
     mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
     arch_doc = _named(mapping_doc, "arch", overrides["arch"])
     cascade_doc = _named(mapping_doc, "cascade")

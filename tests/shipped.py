@@ -88,7 +88,7 @@ LAUNCHED = {
         walks.flash_fwd(**_GROUPED, seen=Seen(400, 140, 3), heads_first=True),
         walks.flash1(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64, offset=100),
         walks.unfused(b=2, h=2, p=300, m=200, d=64, p0=64, m0=64, rows=4),
-        walks.splitk(h=8, g=2, m=250, d=64, m0=64, m1=2, pages=_PAGES, lengths=[250, 90]),
+        walks.splitk(h=8, g=2, m=250, d=64, m0=64, m1=2, pages=_PAGES, lengths=[250, 190]),
         walks.block_sparse(**_SPARSE, lists=_LISTS, offset=None),
         walks.block_sparse(**_SPARSE, lists=_LISTS, offset=70, heads_first=True),
         walks.lightning(b=2, h=2, t=700, e=64, f=128, chunk=64, f0=64),

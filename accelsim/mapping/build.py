@@ -22,6 +22,7 @@ from accelsim.cascade import Cascade, Einsum, with_parameters
 from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
 from accelsim.mapping import place
+from accelsim.mapping.all_phases import coverage, cut_alike, formats
 from accelsim.mapping.depend import Nesting, dependences
 from accelsim.mapping.ends import outside
 from accelsim.mapping.mask import masks
@@ -49,8 +50,8 @@ def build(
         phase: partition(document, phase, cascade, machine, shapes, faults)
         for phase in document.spec.phases
     }
-    faults += _coverage(document, cascade)
-    faults += _formats(document, cascade)
+    faults += coverage(document, cascade)
+    faults += formats(document, cascade)
     if faults:
         raise MappingError(tuple(dict.fromkeys(faults)))
     numbers = Numbers(shapes, tables or {})
@@ -64,28 +65,13 @@ def build(
         )
         for phase, cut in cuts.items()
     )
-    faults = _cut_alike(document, cascade, cuts)
+    faults = cut_alike(document, cascade, cuts)
     if faults:
         raise MappingError(faults)
     notes = [note for cut in cuts.values() for note in cut.notes]
     notes += [note for nest in nests for note in _overbooked(machine, nest)]
     notes += [note for nest in nests for note in _free_masking(nest)]
     return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
-
-
-def _cut_alike(
-    document: Document[MappingSpec], cascade: Cascade, cuts: dict[str, Partition]
-) -> list[Fault]:
-    """Parts that the cascade itself cuts are of one size in all phases: tensors have them."""
-    faults, sizes = [], dict[str, tuple[str, int]]()
-    for phase, cut in cuts.items():
-        for part in (p for _, parts in cascade.partitions for p in parts):
-            size = cut.extents.get(part)
-            other, expected = sizes.setdefault(part, (phase, size or 0))
-            if size is not None and size != expected:
-                message = f"{part} is {size} here and {expected} in phase {other}: tensors have it"
-                faults.append(document.source.fault(("phases", phase), message, key=True))
-    return faults
 
 
 def _masked(
@@ -190,55 +176,6 @@ def _fitting(
             return nest
     assert over is not None  # there is always a candidate
     raise over
-
-
-def _coverage(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
-    """Every Einsum bound exactly once; phases make what later ones read (rules 1 and 3)."""
-    spec, source = document.spec, document.source
-    known = [einsum.name for einsum in cascade.einsums]
-    faults: list[Fault] = []
-    home: dict[str, str] = {}
-    for phase_name, phase in spec.phases.items():
-        for name in phase.einsums:
-            at = ("phases", phase_name, "einsums", name)
-            if name not in known:
-                message = f"{cascade.name} has no Einsum {name}"
-                faults.append(source.fault(at, message, help=nearest(name, known), key=True))
-            elif name in home:
-                message = f"{name} is bound already, in phase {home[name]}"
-                faults.append(source.fault(at, message, key=True))
-            else:
-                home[name] = phase_name
-    missing = [name for name in known if name not in home]
-    if missing and not faults:
-        message = f"no phase binds {', '.join(missing)} of {cascade.name}"
-        faults.append(source.fault(("phases",), message, key=True))
-    if faults:
-        return faults
-    order = list(spec.phases)
-    for einsum in cascade.einsums:
-        for access in einsum.inputs:
-            made_in = home.get(access.tensor)
-            if made_in and order.index(made_in) > order.index(home[einsum.name]):
-                at = ("phases", home[einsum.name], "einsums", einsum.name)
-                message = f"{einsum.name} reads {access.tensor}, which a later phase makes"
-                faults.append(source.fault(at, message, key=True))
-    return faults
-
-
-def _formats(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
-    """Formats are of tensors and tables that there are."""
-    known = [t.name for t in cascade.tensors] + [t.name for t in cascade.tables]
-    return [
-        document.source.fault(
-            ("formats", name),
-            f"formats: {cascade.name} has no tensor or table {name}",
-            help=nearest(name, known),
-            key=True,
-        )
-        for name in document.spec.formats
-        if name not in known
-    ]
 
 
 class _Builder:

@@ -67,7 +67,8 @@ class Reads:
     def _pairs(self, tile: Int) -> tuple[Int, Int]:
         """Different (tile, value), in order."""
         most = int(self.value.max(initial=0)) + 1
-        return np.divmod(np.unique(tile * most + self.value), most)
+        every = np.sort(tile * most + self.value)  # np.unique alone hashes, at many times the cost
+        return np.divmod(every[np.diff(every, prepend=-1) > 0], most)
 
     def _per_tile(self, loops: tuple[int, ...], most_over: tuple[int, ...] | None = None) -> Int:
         """Different values per iteration of the loops; of `most_over`, the fewest for each."""

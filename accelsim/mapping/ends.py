@@ -147,7 +147,8 @@ def _looked_up(nesting: Nesting, whole: Whole, numbers: Numbers) -> tuple[list[i
         rank = nesting.cascade.rank_of(variable)
         own = [i for i, loop in enumerate(nesting.loops) if loop.rank == rank]
         if not own:
-            raise AccelsimError(f"where it ends depends on {rank}, which is no loop as it is")
+            message = f"with masked edges its tiles end where {rank} tells"
+            raise AccelsimError(f"{message}: {rank} has to be a loop, uncut")
         loops.append(own[0])
         axes = [-1 if a == axis else 1 for a in range(len(over))]
         grids[variable] = np.arange(nesting.loops[own[0]].trips).reshape(axes)

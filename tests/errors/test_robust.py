@@ -138,11 +138,18 @@ def test_time_on_clusters_is_not_simulated() -> None:
     )
 
 
+def test_settings_of_a_workload_that_is_loaded_already() -> None:
+    loaded = spec.load("llama3-8b", "workload")
+    assert verbs.traffic("h200__flash_fwd", loaded, 256, cache=False)["launches"]
+    with pytest.raises(AccelsimError, match="the workload is loaded already"):
+        verbs.traffic("h200__flash_fwd", loaded, 256, settings=("workload.ranks.B=3",))
+
+
 @pytest.mark.parametrize(
     ("length", "setting", "message"),
     [
         (256, "mapping.phases.flash_fwd.launch=null", "phase flash_fwd is not launched"),
-        (131072, "workload.ranks.B=3", "50,380,800 iterations, more than 33,554,432"),
+        (131072, "workload.ranks.B=3", "50,380,800 iterations, more than 20,000,000"),
         (256, "arch.levels.l2.capacity=16 KiB", "does not fit into a partition of 8192 bytes"),
     ],
 )

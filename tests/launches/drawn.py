@@ -20,9 +20,8 @@ SMALL, TILE = st.integers(1, 13), st.integers(1, 6)
 
 
 @cache
-def _machine(word: int, bandwidth: str) -> Machine:
-    changes = [(("word",), f"{word} B"), (("levels", "hbm", "bandwidth"), bandwidth)]
-    return arch.build(spec.load("h200", "arch", changes))
+def _machine(name: str, changes: tuple[tuple[str, str], ...]) -> Machine:
+    return arch.build(spec.load(name, "arch", [(tuple(p.split(".")), v) for p, v in changes]))
 
 
 @cache
@@ -30,11 +29,13 @@ def _cascade(name: str) -> Cascade:
     return cascade.build(spec.load(name, "cascade"))
 
 
-def built(walk: Walk, bandwidth: str = "4800 GB/s") -> tuple[Mapping, Program]:
+def built(walk: Walk, *changes: tuple[str, str]) -> tuple[Mapping, Program]:
+    """changes: of the machine that the mapping names."""
     settings = [(tuple(path.split(".")), value) for path, value in walk.settings.items()]
     document = spec.load(walk.mapping, "mapping", settings)
     tables = {name: np.asarray(table) for name, table in walk.tables.items()}
-    own, machine = _cascade(document.spec.cascade), _machine(walk.word, bandwidth)
+    machine = _machine(document.spec.arch, (("word", f"{walk.word} B"), *changes))
+    own = _cascade(document.spec.cascade)
     mapped = mapping.build(document, own, machine, dict(walk.shapes), tables)
     return mapped, program.lower(mapped)
 
@@ -79,15 +80,16 @@ def unfused(draw: st.DrawFn) -> Walk:
 
 @st.composite
 def splitk(draw: st.DrawFn) -> Walk:
-    """Sequences may share pages at the same place, as those with one beginning do."""
+    """Sequences may share pages that all of them fill, as those with one beginning do."""
     shapes = {name: n for name, n in draw(_shapes()).items() if name not in {"b", "p", "p0", "m"}}
     m1, number = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     m = m1 * number * shapes["m0"] - draw(st.integers(0, shapes["m0"] - 1))
     b, n = draw(st.integers(1, 3)), m1 * number
-    shared = draw(st.integers(0, n))
+    least = (number - 1) * m1 * shapes["m0"] + 1
+    lengths = draw(st.lists(st.integers(least, m), min_size=b, max_size=b))
+    shared = draw(st.integers(0, min(lengths) // shapes["m0"]))
     order = draw(st.permutations(range(b * n + 1)))
     pages = [[*order[:shared], *order[i * n + shared : i * n + n]] for i in range(b)]
-    lengths = draw(st.lists(st.integers(1, m), min_size=b, max_size=b))
     return walks.splitk(**shapes, m=m, m1=m1, pages=pages, lengths=lengths)
 
 

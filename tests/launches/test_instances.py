@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +61,8 @@ def test_copies_do_the_same_work_again() -> None:
 def test_states_go_out_before_they_come_back(walk: Walk, slots: int, bandwidth: str) -> None:
     """And come back before they are used: of each block, in each visit."""
     slot = {f"phases.flash1.storage.{tensor}.slots": slots for tensor in "QKV"}
-    phase = built(replace(walk, settings={**walk.settings, **slot}), bandwidth)[1]
+    changes = (("levels.hbm.bandwidth", bandwidth),)
+    phase = built(replace(walk, settings={**walk.settings, **slot}), *changes)[1]
     record = compiled.run(phase, None).phases[0].record
     names = [task.name for task in phase.phases[0].tasks]
     done: dict[tuple[int, ...], dict[str, dict[int, tuple[int, int]]]] = {}
@@ -98,6 +100,45 @@ def test_states_off_chip_where_tiles_of_keys_are_innermost(walk: Walk) -> None:
         assert {s: found[s] for s in each} == {s: {"read": n, "write": n} for s, n in each.items()}
     else:
         assert not {"RM", "RD", "RNV"} & found.keys()
+
+
+@given(
+    st.fixed_dictionaries({name: st.integers(1, 3) for name in ("b", "g", "r", "d", "p1", "p2")}),
+    st.integers(1, 20),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.sampled_from((None, ["B"], ["B", "H1"], ["B", "H1", "P2"])),
+    st.data(),
+)
+@SOME
+def test_masked_edges_with_stages_kept_tiles_and_loops_in_an_instance(
+    n: dict[str, int],
+    m: int,
+    m0: int,
+    p0: int,
+    slots: int,
+    grid: list[str] | None,
+    data: st.DataObject,
+) -> None:
+    """Loops B, H1, P2, M1, H0, P1: keys once for all heads of a group and P1, queries once."""
+    parts = n["p1"] * n["p2"]
+    p = data.draw(st.integers((parts - 1) * p0 + 1, parts * p0))
+    changes: dict[str, Any] = {"edges": "masked", "partition.M.M0": m0}
+    changes["partition.P"] = {"P2": "rest", "P1": n["p1"], "P0": p0}
+    changes["phases.attention.launch"] = grid and {"grid": grid, "threads": 32}
+    changes |= {f"phases.attention.storage.{tensor}.slots": slots for tensor in "QKV"}
+    heads, d = n["g"] * n["r"], n["d"]
+    shapes = {"B": n["b"], "H": heads, "G": n["g"], "P": p, "M": m, "E": d, "F": d}
+    made = built(Walk("fusemax__attention_grouped", changes, shapes, [], []))
+    keys = {"read": n["b"] * n["g"] * n["p2"] * m * d * 2, "write": 0}
+    queries = n["b"] * heads * p * d * 2
+    assert launches(*made)[0].requests == {
+        "Q": {"read": queries, "write": 0},
+        "K": keys,
+        "V": keys,
+        "AV": {"read": 0, "write": queries},
+    }
 
 
 @pytest.mark.parametrize("kernel", ["flash_fwd", "flash1", "unfused"])

@@ -158,13 +158,12 @@ def test_a_stream_by_hand_with_heads_first_and_a_causal_mask() -> None:
 
 
 def test_a_stream_by_hand_of_pages() -> None:
-    """Page 4 begins both sequences; the second has keys in its first part alone."""
+    """Page 4 begins both sequences; the first has one part of two pages, of which it fills one."""
     pages = [[4, 0], [4, 2]]
-    paged = walks.splitk(h=1, g=1, m=4, d=1, m0=2, m1=1, pages=pages, lengths=[3, 2])
+    paged = walks.splitk(h=1, g=1, m=4, d=1, m0=2, m1=2, pages=pages, lengths=[2, 3])
     assert chunks(paged) == [
         "lengths0 pages0 Q0 K1 V1 OP0< LSEP0<",
-        "lengths0 pages1 Q0 K0 V0 OP1< LSEP1<",
-        "lengths1 pages2 Q1 K1 V1 OP2< LSEP2<",
+        "lengths1 pages1 Q1 K1 V1 | pages2 K0 V0 OP1< LSEP1<",
     ]
     assert chunks(paged, 1) == [
         "lengths0 LSEP0 OP0 AV0< LSE0<",

@@ -2,9 +2,9 @@
 
 Written from what the kernels' mappings say in words, not from accelsim: a block of queries visits a
 tile of keys if one of its queries sees one of its keys; a tile is loaded in each step of the loop
-that chooses it; of a tile at the end of a rank, only what is there is moved, but of a tile that a
-predicate leaves in part, all of it. In a step, tables come first, then tensors as they are needed,
-then stores.
+that chooses it; of a tile at the end of a rank, or of a sequence, only what is there is moved, but
+of a tile that a mask leaves in part, all of it. In a step, tables come first, then tensors as they
+are needed, then stores.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def splitk(
 ) -> Walk:
     """A part of a sequence's pages for the heads of a group; then all parts of a head together.
 
-    A part without a key does nothing; the second launch reads all parts.
+    Each part has a key of each sequence.
     """
     partial: list[Access] = []
     combine: list[Access] = []
@@ -192,7 +192,8 @@ def splitk(
     for batch, group, part in product(range(b), range(g), range(len(parts))):
         visited = [n for n in parts[part] if n * m0 < lengths[batch]]
         for n in visited:
-            step, size = (batch, group, part, n - parts[part].start), min(m0, m - n * m0) * d * word
+            step, keys = (batch, group, part, n - parts[part].start), lengths[batch] - n * m0
+            size = min(m0, keys) * d * word
             if n == visited[0]:
                 partial.append(Access(step, "lengths", (batch,), 4))
             partial.append(Access(step, "pages", (batch, n), 4))
