@@ -115,7 +115,10 @@ def _of_kernel(
             return {**tiles, "phases.softmax.partition.P.P0": rows}, {}, {}
         case "splitk":
             pages = shapes["pages"][1]
-            each = -(-pages // shapes["OP"][0])
+            splits = shapes["OP"][0]
+            each = -(-pages // splits)
+            if -(-pages // each) < splits:
+                raise AccelsimError(f"splitk: {pages} pages leave some of {splits} parts empty")
             tiles = {
                 "partition.M.M0": constants["page"],
                 "partition.M.M1": each,
