@@ -47,13 +47,11 @@ def ends(
         end = start + size if shape is None else np.minimum(start + size, shape)
         for limit in limits.get(own.lower(), ()):
             more, values = _looked_up(nesting, limit, numbers)
-            grid = [nesting.loops[i].trips for i in loops]
-            shared = [loops.index(i) for i in more if i in loops]
-            if shared:
+            if set(more) & set(loops):
                 raise AccelsimError(f"where {own} ends depends on {own} itself")
             loops = [*loops, *more]
+            end = np.minimum.outer(end, values).reshape(-1)
             start = np.repeat(start, len(values))
-            end = np.minimum(np.repeat(end, len(values)), np.tile(values, prod(grid)))
         kept = np.clip(end - start, 0, size)
         if (kept < size).any():
             found.append(End(tuple(loops), size, kept))
@@ -108,9 +106,8 @@ def outside(
             continue
         if not loops or not set(loops) <= visited.keys():
             continue
-        place = np.zeros(len(visited[loops[0]]), np.int64)
-        for loop in loops:
-            place = place * nesting.loops[loop].trips + visited[loop]
+        trips = [nesting.loops[loop].trips for loop in loops]
+        place = np.ravel_multi_index(tuple(visited[loop] for loop in loops), trips)
         wrong = np.flatnonzero((values[place] < 0) | (values[place] >= limit))
         if len(wrong):
             at = ", ".join(f"{nesting.loops[l].rank} {visited[l][wrong[0]]}" for l in loops)

@@ -131,10 +131,8 @@ def _sum(loops: Sequence[Loop], group: frozenset[int], guard: Guard, ends: Seque
     holds = found.holds(guard)
     kept = np.ones(int(holds.sum()), np.int64)
     for end in ends:
-        place = np.zeros(len(kept), np.int64)
-        for loop in end.loops:
-            place = place * loops[loop].trips + found.at[loop][holds]
-        kept *= end.kept[place]
+        at = tuple(found.at[loop][holds] for loop in end.loops)
+        kept *= end.kept[np.ravel_multi_index(at, [loops[loop].trips for loop in end.loops])]
     return int(kept.sum())
 
 

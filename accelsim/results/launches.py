@@ -23,13 +23,13 @@ WARP = 32
 class LaunchCounts:
     """One phase of a mapping, as launched on the clusters of a machine.
 
-    grid: loop -> iterations, first the one whose instances are started first after each other.
+    grid: loop -> iterations, first the one that goes fastest.
     requests: tensor -> bytes read and written of the cache, or of the outermost level without one;
     lines: bytes of the lines of that level that they touch, read and written.
     operations: unit -> operation -> Einsum -> how many, idle points of padded tiles included.
     issued: unit of several dimensions -> multiply-accumulates of its steps, those of idle elements
-    too: what a kernel's matrix products do. level_bytes: reserved per
-    instance. loop_body: opcode -> Einsum -> instructions of one thread in one innermost iteration.
+    too: what a kernel's matrix products do. level_bytes: reserved per instance.
+    loop_body: opcode -> Einsum -> instructions of one thread in one innermost iteration.
     instructions: opcode -> instructions of warps (32 threads), of all instances.
     cache: what of the requests goes on to the outermost level, where a machine has a cache.
     """

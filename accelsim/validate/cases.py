@@ -99,10 +99,9 @@ def _of_kernel(
     tiles = {}
     if "block_m" in constants:
         tiles = {"partition.M.M0": constants["block_n"], "partition.P.P0": constants["block_m"]}
-    for tensor in ("K", "V"):
-        if kernel in {"flash_fwd", "flash1", "block_sparse"}:
-            phase = "flash_fwd" if kernel == "flash_fwd" else kernel
-            tiles[f"phases.{phase}.storage.{tensor}.slots"] = first["stages"]
+    if kernel in {"flash_fwd", "flash1", "block_sparse"}:  # names of their phases, too
+        stages = first["stages"]
+        tiles |= {f"phases.{kernel}.storage.{tensor}.slots": stages for tensor in ("K", "V")}
     seen: dict[str, int] = {}
     if {"M", "P"} <= ranks.keys():
         # Without a mask, an offset with which all keys lie before every query.

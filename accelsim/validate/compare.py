@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from accelsim import verbs
@@ -67,10 +68,7 @@ def differences(traced: Described) -> list[Difference]:
         products = sum(expected["issued"].values())
         if launch["dots"] != products:
             out.append(Difference(launch["name"], "products", launch["dots"], products))
-        instances = expected["instances"]
-        programs = 1
-        for size in launch["grid"]:
-            programs *= size
+        programs, instances = prod(launch["grid"]), expected["instances"]
         if programs != instances:
             out.append(Difference(launch["name"], "instances", programs, instances))
     return out
