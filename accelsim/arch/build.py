@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from accelsim.arch.machine import Cache, Instruction, Level, Machine, Operation, Unit
+from accelsim.arch.machine import (
+    Cache,
+    Instruction,
+    LaunchCost,
+    Level,
+    Limits,
+    Machine,
+    Operation,
+    Unit,
+)
 from accelsim.errors import Fault, SpecError, nearest
 from accelsim.spec import Document
 from accelsim.spec.records import ArchSpec, InstructionSpec, LevelSpec, OperationSpec, UnitSpec
@@ -36,13 +45,17 @@ def build(document: Document[ArchSpec]) -> Machine:
     if spec.word <= 0:
         faults.append(source.fault(("word",), "word: expected more than 0 bytes"))
     if not faults:
-        faults += _level_faults(document)
+        faults += [*_level_faults(document), *_launch_faults(document)]
     units = [_unit(document, name, unit, faults) for name, unit in spec.units.items()]
     if faults:
         raise SpecError(faults)
     levels = {name: _level(name, level, spec.clock) for name, level in spec.levels.items()}
     caches = [
-        Cache(levels.pop(name), level.partitions or 1)
+        Cache(
+            levels.pop(name),
+            level.partitions or 1,
+            None if level.port is None else level.port / spec.clock,
+        )
         for name, level in spec.levels.items()
         if level.kind == "cache"
     ]
@@ -54,12 +67,63 @@ def build(document: Document[ArchSpec]) -> Machine:
         tuple(units),
         spec.clusters,
         next(iter(caches), None),
+        _launch(spec),
+        _limits(spec),
     )
+
+
+def _shared_by_instances(spec: ArchSpec) -> bool:
+    """Whether grids run on it: only there do instances start, and share a cluster or a cache."""
+    return spec.clusters > 1 or any(level.kind == "cache" for level in spec.levels.values())
+
+
+ONLY_WITH_CLUSTERS = "only of a machine of several clusters or with a cache"
+
+
+def _inside(spec: ArchSpec) -> tuple[str, ...]:
+    """Names of the levels that each cluster has its own of."""
+    inner = list(spec.levels.items())[1:]
+    return tuple(name for name, level in inner if level.kind == "store")
+
+
+def _launch_faults(document: Document[ArchSpec]) -> list[Fault]:
+    spec, source = document.spec, document.source
+    faults = []
+    for key in ("launch", "limits"):
+        if getattr(spec, key) is not None and not _shared_by_instances(spec):
+            faults.append(source.fault((key,), f"{key}: {ONLY_WITH_CLUSTERS}", key=True))
+    if spec.limits is not None and spec.limits.reserved:
+        at, reserved, inside = ("limits", "reserved"), spec.limits.reserved, _inside(spec)
+        capacity = spec.levels[inside[-1]].capacity if inside else None
+        if reserved.denominator != 1:
+            faults.append(source.fault(at, "limits.reserved: expected a whole number of bytes"))
+        if not inside:
+            message = "limits.reserved: the clusters have no level of their own"
+            faults.append(source.fault(at, message))
+        elif capacity is not None and reserved >= capacity:
+            message = f"limits.reserved: expected less than {inside[-1]} holds"
+            faults.append(source.fault(at, message))
+    return faults
+
+
+def _launch(spec: ArchSpec) -> LaunchCost | None:
+    given = spec.launch
+    if given is None:
+        return None
+    return LaunchCost(given.cost * spec.clock, given.start * spec.clock, given.next * spec.clock)
+
+
+def _limits(spec: ArchSpec) -> Limits | None:
+    given = spec.limits
+    if given is None:
+        return None
+    return Limits(given.registers, given.threads, given.instances, int(given.reserved))
 
 
 def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
     spec, source = document.spec, document.source
     faults = []
+    shared = _shared_by_instances(spec)
     for depth, (name, level) in enumerate(spec.levels.items()):
         at = ("levels", name)
         if level.line <= 0:
@@ -73,22 +137,30 @@ def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
         elif level.partitions is not None and level.partitions > 2:
             message = f"{name}.partitions: expected 1 or 2, got {level.partitions}"
             faults.append(source.fault((*at, "partitions"), message))
+        for key, given in (("bandwidth", level.bandwidth), ("port", level.port)):
+            if given is not None and given <= 0:
+                message = f"{name}.{key}: expected more than 0 B/s"
+                faults.append(source.fault((*at, key), message))
+        if "reached" in level.model_fields_set and level.bandwidth is None:
+            message = f"{name}.reached: a share of a bandwidth; this level has none"
+            faults.append(source.fault((*at, "reached"), message))
+        if level.port is not None and level.kind != "cache":
+            message = f"{name}.port: of a cache; this level is a store"
+            faults.append(source.fault((*at, "port"), message))
         if depth == 0:
             if level.bandwidth is None:
                 message = f"{name}: the outermost level needs a bandwidth"
                 faults.append(source.fault(at, message, key=True))
-            elif level.bandwidth <= 0:
-                message = f"{name}.bandwidth: expected more than 0 B/s"
-                faults.append(source.fault((*at, "bandwidth"), message))
             if level.capacity is not None:
                 message = f"{name}: the outermost level holds everything; it takes no capacity"
                 faults.append(source.fault((*at, "capacity"), message, key=True))
         else:
-            if level.bandwidth is not None:
+            if level.bandwidth is not None and not shared:
                 message = f"{name}: only the outermost level's bandwidth is simulated"
                 faults.append(source.fault((*at, "bandwidth"), message, key=True))
-            if level.latency:
-                message = f"{name}: only the outermost level's latency is simulated"
+            if level.latency and level.kind != "cache":
+                and_cache = " and a cache's" if shared else ""
+                message = f"{name}: only the outermost level's{and_cache} latency is simulated"
                 faults.append(source.fault((*at, "latency"), message, key=True))
             if level.capacity is None:
                 message = f"{name}: a level inside another needs a capacity"
@@ -99,7 +171,7 @@ def _level_faults(document: Document[ArchSpec]) -> list[Fault]:
 def _level(name: str, spec: LevelSpec, clock: Fraction) -> Level:
     return Level(
         name=name,
-        bandwidth=None if spec.bandwidth is None else spec.bandwidth / clock,
+        bandwidth=None if spec.bandwidth is None else spec.bandwidth * spec.reached / clock,
         latency=spec.latency * clock,
         capacity_bytes=None if spec.capacity is None else int(spec.capacity),
         line_bytes=spec.line,
@@ -116,6 +188,7 @@ def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[
     if spec.timing == "systolic" and len(spec.shape) != 2:
         message = f"{name}.timing: a systolic array has two dimensions, rows and columns"
         faults.append(document.source.fault((*at, "timing"), message))
+    faults += _slows_faults(document, name, spec)
     operations = []
     for op_name, op in spec.operations.items():
         where = (*at, "operations", op_name)
@@ -139,7 +212,33 @@ def _unit(document: Document[ArchSpec], name: str, spec: UnitSpec, faults: list[
             _instruction(document, spec, (*at, "instructions", known), known, one, faults)
             for known, one in spec.instructions.items()
         ),
+        slows=tuple(spec.slows.items()),
     )
+
+
+def _slows_faults(document: Document[ArchSpec], name: str, spec: UnitSpec) -> list[Fault]:
+    arch, source = document.spec, document.source
+    faults = []
+    at = ("units", name, "slows")
+    if spec.slows and not _shared_by_instances(arch):
+        return [source.fault(at, f"{name}.slows: {ONLY_WITH_CLUSTERS}", key=True)]
+    inside = _inside(arch)
+    known = (*(unit for unit in arch.units if unit != name), *inside)
+    for other in spec.slows:
+        help: tuple[str, ...] = ()
+        if other == name:
+            message = f"{name}.slows: a unit does not slow itself"
+        elif other in arch.levels and other not in inside:
+            message = f"{name}.slows: {other} is of all clusters; expected a unit or level of one"
+        elif other not in known:
+            message = f"{name}.slows: {other} is no other unit and no level inside a cluster"
+            help = nearest(other, known)
+        elif other in inside and arch.levels[other].bandwidth is None:
+            message = f"{name}.slows: {other} has no bandwidth to lose any of"
+        else:
+            continue
+        faults.append(source.fault((*at, other), message, help=help, key=True))
+    return faults
 
 
 def _instruction(
@@ -160,8 +259,11 @@ def _instruction(
         message = f"{name}: the unit has no operation {spec.operation!r}"
         help = nearest(spec.operation, unit.operations)
         faults.append(document.source.fault((*at, "operation"), message, help=help))
+    if spec.rate != 1 and not _shared_by_instances(document.spec):
+        message = f"{name}.rate: {ONLY_WITH_CLUSTERS}"
+        faults.append(document.source.fault((*at, "rate"), message))
     shape = tuple(spec.shape.items())
-    return Instruction(name, spec.operation, spec.opcode, shape, spec.threads)
+    return Instruction(name, spec.operation, spec.opcode, shape, spec.threads, spec.rate)
 
 
 def _operation(

@@ -10,7 +10,7 @@ from fractions import Fraction
 class Level:
     """A storage place.
 
-    bandwidth: bytes per cycle, or None when it is not a limit. latency: cycles.
+    bandwidth: bytes per cycle that are reached, or None when it is not a limit. latency: cycles.
     capacity_bytes: None when unbounded. line_bytes: bytes per access. energies: pJ per access.
     area_um2: of the whole level.
     """
@@ -29,11 +29,13 @@ class Level:
 class Cache:
     """What all that moves from and to the outermost level goes through.
 
-    partitions: parts of it, each near to some of the clusters.
+    partitions: parts of it, each near to some of the clusters. port: bytes per cycle that one
+    cluster draws at most, or None when it is not a limit.
     """
 
     level: Level
     partitions: int
+    port: Fraction | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class Cache:
 class Instruction:
     """By which a program asks for an operation; shape: how much of each dimension at most.
 
-    threads: how many issue it together.
+    threads: how many issue it together. rate: of the unit's own, at which it is done.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Instruction:
     opcode: str
     shape: tuple[tuple[str, int], ...]
     threads: int
+    rate: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Operation:
 class Unit:
     """An array of like processing elements. Register energies in pJ per word, of one element.
 
-    systolic: whether operands enter at the edges and move through the array.
+    systolic: whether operands enter at the edges and move through the array. slows: (another
+    unit, or a level inside the cluster; the share of this unit's working time that it loses).
     """
 
     name: str
@@ -84,6 +88,7 @@ class Unit:
     register_area_um2: Fraction
     systolic: bool = False
     instructions: tuple[Instruction, ...] = ()
+    slows: tuple[tuple[str, Fraction], ...] = ()
 
     @property
     def instances(self) -> int:
@@ -104,11 +109,38 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class LaunchCost:
+    """What starting costs, in cycles.
+
+    cost: of a launch. start: of an instance, before its first load. next: between two instances
+    of a persistent kernel.
+    """
+
+    cost: Fraction
+    start: Fraction
+    next: Fraction
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the instances that one cluster runs at a time have between them.
+
+    registers: of 32 bits. reserved_bytes: of the innermost level, for each instance.
+    """
+
+    registers: int
+    threads: int
+    instances: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True)
 class Machine:
     """levels: where tiles can be, outermost first. word_bytes: size of one value.
 
     clusters: how many there are of the units and the levels but the outermost. cache: between the
-    outermost level and all clusters.
+    outermost level and all clusters. launch, limits: None where starting costs nothing and
+    nothing limits what a cluster runs at a time.
     """
 
     name: str
@@ -118,6 +150,8 @@ class Machine:
     units: tuple[Unit, ...]
     clusters: int = 1
     cache: Cache | None = None
+    launch: LaunchCost | None = None
+    limits: Limits | None = None
 
     @property
     def outermost(self) -> Level:

@@ -97,17 +97,41 @@ def _steps(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _part(value: object) -> Fraction:
-    """A share from 0 to below 1: a number, or two whole numbers such as 1/129."""
+_FRACTION = re.compile(r"-?\d{1,18}(\.\d{0,30}|/\d{1,18})?([eE][-+]?\d{1,2})?")
+
+
+def _fraction(value: object, expected: str) -> Fraction:
+    """A number as it is written, or two whole numbers such as 1/129; exact."""
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        if isinstance(value, bool) or _FRACTION.fullmatch(str(value)) is None:
             raise ValueError
-        part = Fraction(str(value))
+        return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"expected a share such as 0.25 or 1/129, got {shown(value)}") from None
+        raise ValueError(f"expected {expected}, got {shown(value)}") from None
+
+
+def _part(value: object) -> Fraction:
+    """A share from 0 to below 1."""
+    part = _fraction(value, "a share such as 0.25 or 1/129")
     if not 0 <= part < 1:
         raise ValueError(f"expected a share from 0 to below 1, got {shown(value)}")
     return part
+
+
+def _share(value: object) -> Fraction:
+    """A share above 0, up to all."""
+    share = _fraction(value, "a share such as 0.9 or 2/3")
+    if not 0 < share <= 1:
+        raise ValueError(f"expected a share above 0 and up to 1, got {shown(value)}")
+    return share
+
+
+def _rate(value: object) -> Fraction:
+    """A factor above 0."""
+    rate = _fraction(value, "a number such as 2, 0.5 or 2/3")
+    if rate <= 0:
+        raise ValueError(f"expected a number above 0, got {shown(value)}")
+    return rate
 
 
 def _format(value: object) -> str:
@@ -135,6 +159,8 @@ Text = Annotated[str, _matches(r"(?s)\s*\S.*", "a text that is not empty")]
 Size = Annotated[int | str, BeforeValidator(_size)]
 Cycles = Annotated[int, BeforeValidator(_cycles)]
 Part = Annotated[Fraction, BeforeValidator(_part)]
+Share = Annotated[Fraction, BeforeValidator(_share)]
+Rate = Annotated[Fraction, BeforeValidator(_rate)]
 Format = Annotated[str, BeforeValidator(_format)]
 
 
@@ -186,13 +212,19 @@ class LevelSpec(Record):
     """A storage place. The first of `levels` is the outermost; it has a bandwidth.
 
     kind: `store`, where mappings place tiles, or `cache`, through which all that moves from and to
-    the outermost level goes; it keeps what was used last. partitions: of a cache.
+    the outermost level goes; it keeps what was used last. partitions: of a cache. bandwidth: of
+    the outermost level and a cache, what all clusters draw from it together; of a store inside a
+    cluster, what the units and transfers of one do. reached: the share of it that is reached.
+    port: what one cluster draws from a cache at most. latency: of what comes out of a cache; of
+    the outermost level, on top of that.
     """
 
     source: Text
     kind: Literal["store", "cache"] = "store"
     partitions: Annotated[int, BeforeValidator(_shape)] | None = None
     bandwidth: Bandwidth | None = None
+    reached: Share = Fraction(1)
+    port: Bandwidth | None = None
     latency: Time = Fraction(0)
     capacity: Capacity | None = None
     line: Capacity
@@ -232,7 +264,7 @@ class InstructionSpec(Record):
     """An instruction of a unit: how much of each dimension of the unit's work one does at most.
 
     operation: what it does. opcode: its name in the machine code. threads: how many issue it
-    together.
+    together. rate: of the unit's own.
     """
 
     source: Text
@@ -240,6 +272,7 @@ class InstructionSpec(Record):
     opcode: Text
     shape: dict[Name, Shape]
     threads: Shape
+    rate: Rate = Fraction(1)
 
 
 class UnitSpec(Record):
@@ -247,7 +280,9 @@ class UnitSpec(Record):
 
     timing: `ideal`, one step per cycle, or `systolic`: operands move from element to element, and
     every tile of a matrix product fills and empties the array (two dimensions). instructions: by
-    which programs ask for its work; the first is meant where a mapping does not say.
+    which programs ask for its work; the first is meant where a mapping does not say. slows:
+    another unit, or a level inside the cluster -> the share of this unit's working time that it
+    loses.
     """
 
     source: Text
@@ -255,7 +290,34 @@ class UnitSpec(Record):
     instructions: dict[Name, InstructionSpec] = Field(default_factory=dict)
     timing: Literal["ideal", "systolic"] = "ideal"
     operations: dict[Name, OperationSpec]
+    slows: dict[Name, Share] = Field(default_factory=dict)
     registers: RegistersSpec
+
+
+class LaunchCostSpec(Record):
+    """What starting costs.
+
+    cost: of a launch. start: of an instance, before its first load. next: between two instances
+    of a persistent kernel.
+    """
+
+    source: Text
+    cost: Time
+    start: Time
+    next: Time
+
+
+class LimitsSpec(Record):
+    """What the instances that one cluster runs at a time have between them.
+
+    registers: of 32 bits. reserved: of the innermost level, for each instance.
+    """
+
+    source: Text
+    registers: Shape
+    threads: Shape
+    instances: Shape
+    reserved: Capacity
 
 
 class ArchSpec(Record):
@@ -271,6 +333,8 @@ class ArchSpec(Record):
     clock: Frequency
     word: Capacity
     clusters: Shape = 1
+    launch: LaunchCostSpec | None = None
+    limits: LimitsSpec | None = None
     levels: dict[Name, LevelSpec]
     units: dict[Name, UnitSpec]
 
