@@ -123,17 +123,12 @@ def run(accesses: Accesses, *, slots: int, capacity: int, partitions: int = 1) -
             f"chunk {size.argmax()} of {largest} bytes does not fit into "
             f"{'a partition' if partitions == 2 else 'a cache'} of {room} bytes"
         )
-    links = np.full((partitions * (chunks + 1), 2), ABSENT, np.int64)
-    for partition in range(partitions):
-        links[_end(partition, chunks)] = _end(partition, chunks)
-    dirty = np.zeros(len(links), np.bool_)
-    fetched = np.zeros(chunks, np.int64)
-    totals = np.zeros(N_TOTALS, np.int64)
+    links, dirty, fetched, totals = empty(chunks, partitions)
     # More slots than instances are never occupied.
     state = np.zeros((min(slots, len(accesses.instances) - 1), 2), np.int64)
     _run(
         accesses.instances, accesses.steps, accesses.chunk, accesses.write, size,
-        _homes(chunks, partitions), partitions, room, state, links, dirty, fetched, totals,
+        homes_of(chunks, partitions), partitions, room, state, links, dirty, fetched, totals,
     )  # fmt: skip
     read = fetched * size
     of: tuple[int, ...] = ()
@@ -149,6 +144,19 @@ def run(accesses: Accesses, *, slots: int, capacity: int, partitions: int = 1) -
         dirty=int((dirty.reshape(partitions, chunks + 1)[:, :chunks] * size).sum()),
         fabric=int(totals[FABRIC]),
         dram_read_of=of,
+    )
+
+
+def empty(chunks: int, partitions: int) -> tuple[Int, Bool, Int, Int]:
+    """An L2 without anything in it: links, dirty, fetched, totals of `ask`."""
+    links = np.full((partitions * (chunks + 1), 2), ABSENT, np.int64)
+    for partition in range(partitions):
+        links[_end(partition, chunks)] = _end(partition, chunks)
+    return (
+        links,
+        np.zeros(len(links), np.bool_),
+        np.zeros(chunks, np.int64),
+        np.zeros(N_TOTALS, np.int64),
     )
 
 
@@ -176,7 +184,7 @@ def _expect_offsets(offsets: Int, name: str, end: int, counted: str) -> None:
         )
 
 
-def _homes(chunks: int, partitions: int) -> Int:
+def homes_of(chunks: int, partitions: int) -> Int:
     """The home partition of each chunk (all arithmetic modulo 2^64)."""
     mixed = (np.arange(chunks, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -238,6 +246,46 @@ def _use(
     return False
 
 
+@njit(inline="always")
+def ask(
+    links: Int,
+    dirty: Bool,
+    size: Int,
+    totals: Int,
+    fetched: Int,
+    home: int,
+    partitions: int,
+    near: int,
+    chunk: int,
+    write: bool,
+    room: int,
+) -> None:
+    """One access to a chunk from near a partition."""
+    stride = len(size) + 1
+    if write:
+        totals[REQUESTED_WRITTEN] += size[chunk]
+        if home != near:
+            totals[FABRIC] += size[chunk]
+        if partitions == 2:
+            copy = (1 - home) * stride + chunk
+            if links[copy, OLDER] != ABSENT:
+                _unlink(links, copy)
+                links[copy, OLDER] = ABSENT
+                totals[USED + 1 - home] -= size[chunk]
+        _use(links, dirty, size, totals, home, chunk, room)
+        dirty[home * stride + chunk] = True
+        return
+    totals[REQUESTED_READ] += size[chunk]
+    if home != near:
+        if links[near * stride + chunk, OLDER] == ABSENT:
+            totals[FABRIC] += size[chunk]
+            if not _use(links, dirty, size, totals, home, chunk, room):
+                fetched[chunk] += 1
+        _use(links, dirty, size, totals, near, chunk, room)
+    elif not _use(links, dirty, size, totals, near, chunk, room):
+        fetched[chunk] += 1
+
+
 @compiled_code
 def _run(
     instances: Int,
@@ -258,7 +306,6 @@ def _run(
 
     fetched: [chunks] reads from DRAM of each. dirty: [nodes].
     """
-    stride = len(size) + 1
     following = 0
     busy = True
     while busy:
@@ -276,26 +323,7 @@ def _run(
             near = slot & (partitions - 1)
             for access in range(steps[step], steps[step + 1]):
                 chunk = chunks[access]
-                home = homes[chunk]
-                if write[access]:
-                    totals[REQUESTED_WRITTEN] += size[chunk]
-                    if home != near:
-                        totals[FABRIC] += size[chunk]
-                    if partitions == 2:
-                        copy = (1 - home) * stride + chunk
-                        if links[copy, OLDER] != ABSENT:
-                            _unlink(links, copy)
-                            links[copy, OLDER] = ABSENT
-                            totals[USED + 1 - home] -= size[chunk]
-                    _use(links, dirty, size, totals, home, chunk, room)
-                    dirty[home * stride + chunk] = True
-                    continue
-                totals[REQUESTED_READ] += size[chunk]
-                if home != near:
-                    if links[near * stride + chunk, OLDER] == ABSENT:
-                        totals[FABRIC] += size[chunk]
-                        if not _use(links, dirty, size, totals, home, chunk, room):
-                            fetched[chunk] += 1
-                    _use(links, dirty, size, totals, near, chunk, room)
-                elif not _use(links, dirty, size, totals, near, chunk, room):
-                    fetched[chunk] += 1
+                ask(
+                    links, dirty, size, totals, fetched, homes[chunk], partitions, near, chunk,
+                    write[access], room,
+                )  # fmt: skip

@@ -20,6 +20,8 @@ Meaning (the same for every engine; `unroll.py` states it as code):
   end = start + occupancy.
 * A phase starts when everything before it has ended.
 
+A phase that is launched runs on the clusters of a machine; `launch.py` has what that means.
+
 Time is in integer ticks, `ticks_per_cycle` of them to one cycle of `clock`.
 """
 
@@ -31,6 +33,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from accelsim.program.launch import Hold, Launch, Memory, Moved
 
 ROOT = -1
 MOST_MARKS = 8
@@ -46,12 +50,14 @@ class Server:
     """Something that serves one task at a time, in program order.
 
     kind: "unit" performs operations, "channel" moves bits.
-    instances: processing elements or lanes of a unit; 1 for a channel.
+    instances: processing elements or lanes of a unit; 1 for a channel. shared: there is one for
+    all clusters, not one in each.
     """
 
     name: str
     kind: Literal["unit", "channel"]
     instances: int = 1
+    shared: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,10 @@ class Task:
     server: index into Program.servers. occupancy: ticks that the server is busy.
     lag: stage; the task works on the tile `lag` epochs back.
     active: share of the server's instances that work during the occupancy.
+    Of a launched phase only: also, what it occupies beside its server; slows, what it takes from
+    other servers; moved, which of the phase's tensors a transfer moves (it has no occupancy, its
+    bytes tell); next_of, (loop, matched loops) in whose next iteration the tile is that it moves,
+    None for its own.
     """
 
     name: str
@@ -141,6 +151,10 @@ class Task:
     lag: int = 0
     actions: tuple[Action, ...] = ()
     active: Fraction = Fraction(1)
+    also: tuple[Hold, ...] = ()
+    slows: tuple[Hold, ...] = ()
+    moved: int | None = None
+    next_of: tuple[int, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,8 @@ class Phase:
     tasks: tuple[Task, ...]
     edges: tuple[Edge, ...]
     reservations: tuple[Reservation, ...] = ()
+    launch: Launch | None = None
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,3 +214,5 @@ class Program:
     servers: tuple[Server, ...]
     phases: tuple[Phase, ...]
     notes: tuple[str, ...] = ()
+    clusters: int = 1
+    memory: Memory | None = None
