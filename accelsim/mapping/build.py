@@ -21,12 +21,12 @@ from accelsim.arch import Instruction, Machine, Unit
 from accelsim.cascade import Cascade, Einsum, with_parameters
 from accelsim.cascade.nodes import iteration_variables
 from accelsim.errors import CapacityError, Fault, MappingError, nearest
-from accelsim.mapping import place
+from accelsim.mapping import launching, place
 from accelsim.mapping.all_phases import coverage, cut_alike, formats
 from accelsim.mapping.depend import Nesting, dependences
 from accelsim.mapping.ends import outside
 from accelsim.mapping.mask import masks
-from accelsim.mapping.nest import Binding, Launch, Loop, Mapping, Nest, slot_count
+from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
 from accelsim.mapping.partition import Partition, dimension_size, partition
 from accelsim.spec import Document
 from accelsim.spec.records import MappingSpec, PhaseSpec
@@ -210,7 +210,8 @@ class _Builder:
         loops = self._loops()
         self._stop()
         einsums = [self.cascade.einsum(name) for name in self.spec.einsums]
-        launch = self._launch(loops)
+        launch = launching.launch(self.spec.launch, loops, self._fault_at)
+        self._stop()
         grid = launch.grid if launch is not None else 0
         nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums), grid)
         self.stages = self._stages(loops)
@@ -218,13 +219,8 @@ class _Builder:
         edges, first, last = dependences(nesting, self.stages, self._fault_at_einsum)
         self._stop()
         bindings = tuple(self._binding(e, nesting, first, last) for e in einsums)
-        for binding in bindings if launch is not None else ():
-            one = binding.instruction
-            assert launch is not None  # as just said
-            if one is not None and launch.threads % one.threads:
-                message = f"{launch.threads} threads cannot issue {one.name}, of {one.threads} each"
-                self._fault_at(("launch", "threads"), message)
-                break
+        if launch is not None:
+            bindings = launching.with_threads(launch, bindings, nesting, self._fault_at)
         self._stop()
         placements = place.placements(
             self.cascade,
@@ -240,6 +236,9 @@ class _Builder:
         )
         self._stop()
         serial, beside = self._serial(loops)
+        if launch is not None:
+            held = launching.fitting_instances(self.machine, launch, placements, loops)
+            launch = launching.resident(launch, self.spec.launch, held, self._fault_at)
         self._stop()
         sizes = tuple(self.extents.items())
         return Nest(
@@ -253,16 +252,6 @@ class _Builder:
             sizes,
             launch=launch,
         )
-
-    def _launch(self, loops: tuple[Loop, ...]) -> Launch | None:
-        spec = self.spec.launch
-        if spec is None:
-            return None
-        ranks = [loop.rank for loop in loops]
-        if not spec.grid or spec.grid != ranks[: len(spec.grid)]:
-            message = f"grid: expected the outermost of the loops {', '.join(ranks)}, in this order"
-            raise MappingError(self.source.fault((*self.at, "launch", "grid"), message))
-        return Launch(len(spec.grid), spec.threads, spec.resident)
 
     def _stages(self, loops: tuple[Loop, ...]) -> dict[str, int]:
         """Epochs by which each Einsum is behind the first stage."""

@@ -34,7 +34,8 @@ class Binding:
     iterated: loops whose rank its iteration space has. first, last: the other loops, at whose
     first (last) coordinate alone it runs. tile: (part, size) of the iteration space inside the
     loops. reduced: parts of it that it reduces. spatial: dimension of the unit -> part. drain:
-    cycles until its result left the unit. copies: elements that do the same work.
+    cycles until its result left the unit. copies: elements that do the same work. reads: (input,
+    how often its tile is read from its level), where more than once.
     """
 
     einsum: cascade.Einsum
@@ -49,6 +50,7 @@ class Binding:
     spatial: tuple[tuple[str, str], ...]
     copies: int = 1
     instruction: arch.Instruction | None = None
+    reads: tuple[tuple[str, int], ...] = ()
     place: Fault | None = field(default=None, compare=False)
     """Where the mapping file binds it: a fault there, still without its message."""
 
@@ -115,11 +117,20 @@ class Placement:
 
 @dataclass(frozen=True)
 class Launch:
-    """The first `grid` loops choose an instance; it has `threads`; `resident` run on a cluster."""
+    """The first `grid` loops choose an instance; it has `threads`; `resident` run on a cluster.
+
+    loaders: threads beside those. registers: of each thread, None where not known. teams: how many
+    share its threads. schedule, overlap: as in the mapping file.
+    """
 
     grid: int
     threads: int
     resident: int
+    loaders: int = 0
+    registers: int | None = None
+    schedule: Literal["grid", "static", "dynamic"] = "grid"
+    overlap: bool = False
+    teams: int = 1
 
 
 @dataclass(frozen=True)

@@ -448,13 +448,22 @@ class LaunchSpec(Record):
     """How a phase is launched on the clusters of a machine.
 
     grid: its outer loops whose iterations are instances, each run by one cluster from beginning to
-    end; started in the order of the loops. threads: of an instance. resident: instances that a
-    cluster runs at a time.
+    end; started in the order of the loops. threads: of an instance that compute; loaders: that only
+    load. registers: of each. resident: instances that a cluster runs at a time; without it, as many
+    as fit. schedule: `grid`, the next instance to a cluster that has room; a kernel that stays
+    takes instances in turn (`static`) or the next one (`dynamic`). overlap: an instance's units
+    work side by side; without it, its Einsums run one at a time. teams: a loop whose iterations
+    are each done by an equal share of the threads.
     """
 
     grid: list[Rank]
     threads: Shape
-    resident: Shape = 1
+    loaders: Cycles = 0
+    registers: Shape | None = None
+    resident: Shape | None = None
+    schedule: Literal["grid", "static", "dynamic"] = "grid"
+    overlap: bool = False
+    teams: Rank | None = None
 
 
 class PhaseSpec(Record):

@@ -156,7 +156,7 @@ def test_rounds_by_hand() -> None:
 
 def test_partitions_by_hand() -> None:
     """Chunk 0 is at home in partition 1, chunk 2 in partition 0; one slot, near to partition 0."""
-    assert [home_of(chunk) for chunk in range(3)] == cache._homes(3, 2).tolist() == [1, 0, 0]
+    assert [home_of(chunk) for chunk in range(3)] == cache.homes_of(3, 2).tolist() == [1, 0, 0]
 
     def run(*accesses: Access) -> Traffic:
         grid = [[[access] for access in accesses]]
@@ -264,7 +264,7 @@ def test_homes_by_the_last_bit(
     With an even number of blocks and slots, every instance then finds its tiles of Q and O at home
     in its near partition, without second copies. Addresses of a real kernel know nothing of slots.
     """
-    monkeypatch.setattr(cache, "_homes", lambda chunks, _: np.arange(chunks) % 2)
+    monkeypatch.setattr(cache, "homes_of", lambda chunks, _: np.arange(chunks) % 2)
     assert times_compulsory(attention(length, 4), 2) == pytest.approx(printed, abs=0.005)
 
 
