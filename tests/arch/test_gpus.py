@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import isclose
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,14 @@ def test_a_cache_alone_makes_it_a_machine_that_launches() -> None:
     )
     assert without.cache is not None
     assert (without.cache.port, without.cache.level.bandwidth) == (None, None)
+
+
+CASE = Path(__file__).parent.parent / "errors" / "cases" / "arch_launch_of_one_cluster.yaml"
+
+
+def test_clusters_without_a_cache_launch_too(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(CASE.read_text().replace("launch:", "clusters: 4\nlaunch:"))
+    tiny = arch.build(spec.load(str(path), "arch"))
+    assert (tiny.clusters, tiny.cache) == (4, None)
+    assert tiny.launch == arch.LaunchCost(Fraction(4000), Fraction(1000), Fraction(1000))
