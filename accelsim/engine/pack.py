@@ -30,19 +30,19 @@ Records = Any
 """A one-dimensional array of records: rows with named fields, at known places for the compiler."""
 
 
-def _record(fields: str) -> np.dtype[np.void]:
+def record_of(fields: str) -> np.dtype[np.void]:
     return np.dtype([(name, np.int64) for name in fields.split()], align=True)
 
 
-TASK = _record(
+TASK = record_of(
     "server occupancy lag guarded first last not_first not_last in_from in_to out_from out_to"
 )
 # An edge, seen from one of its two ends. shift: its distance at the reader, its latency at the
 # writer. only: loops at whose first coordinates (reader), last coordinates (writer) alone the
 # token is looked at. The rows of `strides` from..to are those of its matched loops.
-EDGE = _record("base loop shift mask size cause reset only sometimes strides_from strides_to")
-STRIDE = _record("column stride")  # a coordinate's column in a tile row, places between two of it
-TOKEN = _record("value tag")
+EDGE = record_of("base loop shift mask size cause reset only sometimes strides_from strides_to")
+STRIDE = record_of("column stride")  # a coordinate's column in a tile row, places between two of it
+TOKEN = record_of("value tag")
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
         tasks.append((task.server, task.occupancy, task.lag, any(masks), *masks, *ends))
     loops, offsets, runs = _loops(phase)
     return Packed(
-        tasks=_rows(TASK, tasks),
-        reads=_rows(EDGE, [reads[i] for i in by_consumer]),
-        writes=_rows(EDGE, [writes[i] for i in by_producer]),
-        strides=_rows(STRIDE, strides),
+        tasks=rows_of(TASK, tasks),
+        reads=rows_of(EDGE, [reads[i] for i in by_consumer]),
+        writes=rows_of(EDGE, [writes[i] for i in by_producer]),
+        strides=rows_of(STRIDE, strides),
         edges=tuple(kept),
         rings=rings,
         tokens=np.full(max(1, places), NEVER, TOKEN).view(np.recarray),
@@ -203,7 +203,7 @@ def _span(ends: list[int], task: int) -> tuple[int, int]:
     return bisect_left(ends, task), bisect_right(ends, task)
 
 
-def _rows(record: np.dtype[np.void], rows: Sequence[tuple[int, ...]]) -> Records:
+def rows_of(record: np.dtype[np.void], rows: Sequence[tuple[int, ...]]) -> Records:
     return np.array(rows, record).reshape(-1).view(np.recarray)
 
 

@@ -114,7 +114,9 @@ def scripts(phase: Phase) -> Scripts:
 def _from_zero(phase: Phase) -> tuple[Phase, list[int]]:
     """The phase with loops that begin at 0 where others do not depend on them, and by how much."""
     loops, shift = [], []
-    looked_at = {outer for loop in phase.loops if loop.rows is not None for outer in loop.rows.loops}
+    looked_at = {
+        outer for loop in phase.loops if loop.rows is not None for outer in loop.rows.loops
+    }
     for number, loop in enumerate(phase.loops):
         by = 0
         if loop.rows is not None and not loop.rows.loops and number not in looked_at:
@@ -231,7 +233,9 @@ def _unroll(
             if index < 0 or index >= made:
                 continue
             row = index & ring
-            if task.guarded and not fires(task, tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]):
+            if task.guarded and not fires(
+                task, tiles[row, 3 * depth + 1], tiles[row, 3 * depth + 2]
+            ):
                 continue
             task_of[entries], tile_of[entries] = t, index
             for k in range(task.in_from, task.in_to):

@@ -35,7 +35,12 @@ def run_phases(
             if progress is not None:
                 progress((number + share) / len(program.phases))
 
-        phases.append(run_phase(program, phase, begin, record, report))
+        run = run_phase
+        if phase.launch is not None:
+            from accelsim.engine import launched
+
+            run = launched.run_phase
+        phases.append(run(program, phase, begin, record, report))
         begin = phases[-1].end
     return Execution(engine, tuple(phases))
 

@@ -17,9 +17,7 @@ from accelsim.spec.records import LaunchSpec
 Complain = Callable[[tuple[str | int, ...], str], None]
 
 
-def launch(
-    spec: LaunchSpec | None, loops: tuple[Loop, ...], complain: Complain
-) -> Launch | None:
+def launch(spec: LaunchSpec | None, loops: tuple[Loop, ...], complain: Complain) -> Launch | None:
     """The launch that a mapping file asks for; `resident` is 1 where it is left to the machine."""
     if spec is None:
         return None
@@ -62,7 +60,11 @@ def with_threads(
     for binding in bindings:
         one = binding.instruction
         if one is not None and threads % one.threads:
-            of = f" of a team, {launch.teams} of which share {launch.threads}," if launch.teams > 1 else ""
+            of = (
+                f" of a team, {launch.teams} of which share {launch.threads},"
+                if launch.teams > 1
+                else ""
+            )
             message = f"{threads} threads{of} cannot issue {one.name}, of {one.threads} each"
             complain(("launch", "threads"), message)
             return bindings
@@ -131,5 +133,7 @@ def fitting_instances(
         spare = limits.reserved_bytes if level is machine.levels[-1] else 0
         each = held + spare
         if each:
-            found.append((int((level.capacity_bytes + spare) // each), f"the bytes of {level.name}"))
+            found.append(
+                (int((level.capacity_bytes + spare) // each), f"the bytes of {level.name}")
+            )
     return min(found)

@@ -11,7 +11,7 @@ from accelsim.program.program import Action, Cause, Guard, TaskKind
 @dataclass(frozen=True)
 class DraftTask:
     """A Task whose occupancy is still in exact cycles. iterated: loops of which each iteration is
-    another tile to it."""
+    another tile to it. also, slows: (server, cycles)."""
 
     name: str
     kind: TaskKind
@@ -23,6 +23,9 @@ class DraftTask:
     actions: tuple[Action, ...] = ()
     active: Fraction = Fraction(1)
     iterated: tuple[int, ...] = ()
+    also: tuple[tuple[int, Fraction], ...] = ()
+    slows: tuple[tuple[int, Fraction], ...] = ()
+    next_of: tuple[int, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ class Memory:
     """Channels that a transfer occupies at the same time.
 
     inner: of levels inside. port: of one cluster. cache: of the cache; None where none is. outer:
-    the outermost; through a cache, of what misses it only. capacity_bytes, partitions: of a cache.
+    the outermost; through a cache, of what misses it only. capacity_bytes (None without a cache),
+    partitions, cache_latency: of the cache.
     """
 
     outer: Channel
@@ -100,3 +101,4 @@ class Memory:
     cache: Channel | None = None
     capacity_bytes: int | None = None
     partitions: int = 1
+    cache_latency: int = 0

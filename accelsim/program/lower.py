@@ -14,9 +14,10 @@ from math import ceil, prod
 
 from accelsim.analysis.counts import point_operations
 from accelsim.mapping import Binding, Dependence, Mapping, Nest, Placement, slot_count, span
-from accelsim.program import actions
+from accelsim.program import actions, clusters
 from accelsim.program.check import check
 from accelsim.program.draft import DraftEdge, DraftTask
+from accelsim.program.instance import inner_guard
 from accelsim.program.masked import PARTIAL, Marks
 from accelsim.program.off_chip import off_chip
 from accelsim.program.order import check_order, settle_lags
@@ -42,10 +43,8 @@ FORWARDED_SLOTS = 2
 def lower(mapping: Mapping) -> Program:
     """The Program of a mapping. Raises MappingError when the order within an epoch deadlocks."""
     machine = mapping.machine
-    servers = (
-        *(Server(unit.name, "unit", unit.instances) for unit in machine.units),
-        Server(machine.outermost.name, "channel"),
-    )
+    clusters.check_launched(mapping)
+    servers = clusters.servers(machine)
     drafts = [_Lowering(mapping, nest, servers).run() for nest in mapping.nests]
     per_cycle, rounded = to_ticks(
         [
@@ -55,29 +54,20 @@ def lower(mapping: Mapping) -> Program:
                 [edge.latency for edge in edges],
             )
             for loops, tasks, edges, _ in drafts
-        ]
+        ],
+        clusters.TICKS_PER_CYCLE if clusters.in_clusters(machine) else None,
     )
     phases = []
     for nest, (loops, tasks, edges, reservations) in zip(mapping.nests, drafts, strict=True):
         index = {task.name: i for i, task in enumerate(tasks)}
+        launch = clusters.launch(machine, nest)
+        moved = clusters.moved(nest, servers, tasks) if launch is not None else ()
+        numbers = {one.tensor: i for i, one in enumerate(moved)}
         phases.append(
             Phase(
                 nest.name,
                 loops,
-                tuple(
-                    Task(
-                        task.name,
-                        task.kind,
-                        task.tensor,
-                        task.server,
-                        ceil(task.cycles * per_cycle),
-                        task.guard,
-                        task.lag,
-                        task.actions,
-                        task.active,
-                    )
-                    for task in tasks
-                ),
+                tuple(_task(task, per_cycle, numbers) for task in tasks),
                 tuple(
                     Edge(
                         index[edge.producer],
@@ -92,12 +82,43 @@ def lower(mapping: Mapping) -> Program:
                     for edge in edges
                 ),
                 reservations,
+                launch,
+                moved,
             )
         )
     notes = (*mapping.notes, *((rounded,) if rounded else ()))
-    made = Program(mapping.name, machine.clock_hz, per_cycle, servers, tuple(phases), notes)
+    made = Program(
+        mapping.name,
+        machine.clock_hz,
+        per_cycle,
+        servers,
+        tuple(phases),
+        notes,
+        machine.clusters,
+        clusters.memory(machine, servers),
+    )
     check(made)
     return made
+
+
+def _task(task: DraftTask, per_cycle: int, moved: dict[str, int]) -> Task:
+    """A task in ticks. moved: numbers of the tensors that transfers move, in a launch."""
+    number = moved.get(task.tensor) if task.kind != "einsum" else None
+    return Task(
+        task.name,
+        task.kind,
+        task.tensor,
+        task.server,
+        ceil(task.cycles * per_cycle) if number is None else 0,
+        task.guard,
+        task.lag,
+        task.actions,
+        task.active,
+        clusters.in_ticks(task.also),
+        clusters.in_ticks(task.slows),
+        number,
+        task.next_of,
+    )
 
 
 class _Lowering:
@@ -156,6 +177,10 @@ class _Lowering:
         tasks = [
             dataclasses.replace(t, guard=self.marks.turned(t.guard, t.iterated)) for t in tasks
         ]
+        if self.nest.launch is not None:
+            tasks, self.edges = clusters.launched(
+                self.machine, self.nest, tasks, self.edges, self.server
+            )
         loops = self.marks.loops(self.loops)
         tasks = [self._without_outside(task, loops) for task in tasks]
         needed = [
@@ -178,6 +203,9 @@ class _Lowering:
             every = Guard(first=tuple(i for i in range(len(loops)) if i not in task.iterated))
             first = self._load(placement, ahead=False).guard
             every, first = (self.marks.turned(g, task.iterated) for g in (every, first))
+            if self.nest.launch is not None:
+                grid = self.nest.launch.grid
+                every, first = (inner_guard(g, grid) or g for g in (every, first))
             kept = visits(loops, every, placement.ends) - visits(loops, first, placement.ends)
         missing = runs - Fraction(kept, tile)
         moved = tuple(
@@ -209,7 +237,8 @@ class _Lowering:
             kind="einsum",
             tensor=binding.einsum.name,
             server=self.server[unit.name],
-            cycles=Fraction(steps * per_point if cycles is None else cycles),
+            cycles=Fraction(steps * per_point if cycles is None else cycles)
+            / clusters.rate(binding),
             guard=Guard(first=binding.first, last=binding.last),
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),

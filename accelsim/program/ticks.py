@@ -14,15 +14,18 @@ COARSE = 1 << 10
 Durations = tuple[Sequence[int], Sequence[Fraction], Sequence[Fraction]]
 
 
-def to_ticks(phases: Sequence[Durations]) -> tuple[int, str | None]:
+def to_ticks(phases: Sequence[Durations], per_cycle: int | None = None) -> tuple[int, str | None]:
     """Ticks per cycle such that every duration is whole, and a note when that is too fine.
 
     phases: per phase (trip counts, occupancies, latencies), in cycles. The exact tick is the least
     common denominator. If all work end to end would pass 2^62 ticks, durations are rounded up to
     the finest power of two up to 2^10 per cycle that fits. Raises AccelsimError if none does.
+    per_cycle: how many there are to be, whatever the durations.
     """
     exact = lcm(*(d.denominator for _, busy, late in phases for d in (*busy, *late)))
     worst = sum((_end_to_end(phase) for phase in phases), Fraction(0))
+    if per_cycle is not None and worst * per_cycle < LIMIT:
+        return per_cycle, None
     if worst * exact < LIMIT:
         return exact, None
     instances = sum(prod(trips) * len(busy) for trips, busy, _ in phases)

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 Ticks = npt.NDArray[np.int64]
+LOSSES = ("data", "slot", "bandwidth", "order", "issue", "launch")
+"""Why servers of a launch stand idle: the causes of waits, and two more. issue: another unit of the
+cluster took that time; launch: an instance had yet to begin."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,23 @@ class Extrapolation:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """Bytes that a launch moved.
+
+    requested: tensor -> read and written. Through a cache, what of it passed between that and the
+    outermost level: read, by tensor; written; dirty: written, and still only in the cache at the
+    end; fabric: what crossed between its partitions.
+    """
+
+    requested: dict[str, tuple[int, int]]
+    through_cache: bool
+    read: dict[str, int]
+    written: int
+    dirty: int
+    fabric: int
+
+
+@dataclass(frozen=True)
 class PhaseExecution:
     """One phase, run. T tasks, S servers, 4 causes (program.CAUSES).
 
@@ -59,6 +79,8 @@ class PhaseExecution:
     busy: [S] ticks each server was busy. waits: [S, 4] ticks each server stood idle before an
     instance, by the cause of the wait that ended last. tail: [S] ticks from its last end to the
     phase's end. busy + sum of waits + tail == end - begin, for every server.
+    Of a launched phase, busy, waits (6 causes: LOSSES) and tail are sums over clusters, for servers
+    that each has; moves: what went through the cache.
     """
 
     begin: int
@@ -69,6 +91,7 @@ class PhaseExecution:
     tail: Ticks
     record: Record
     extrapolation: Extrapolation | None = None
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True)

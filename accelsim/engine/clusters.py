@@ -1,0 +1,453 @@
+"""Clusters that draw instances of a launch, event by event: the compiled part of `launched.py`.
+
+What is asked of a cluster's own servers is served as far as its next transfer, or the end of an
+instance: these concern all clusters and wait in one heap, in the order of (time, order), where the
+order of an instance's end is its slot and that of a transfer comes behind, by slot and lane. So
+all that ask are served in the order that program/launch.py states.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from accelsim.engine import cache
+from accelsim.engine.cache import Bool
+from accelsim.engine.jit import compiled_code
+from accelsim.engine.kernel import at
+from accelsim.engine.pack import Int, Records, record_of
+from accelsim.results.execution import LOSSES
+
+NEVER = -1
+LAST = 1 << 62
+ORDER, ISSUE, LAUNCH = (LOSSES.index(name) for name in ("order", "issue", "launch"))
+
+TASK = record_of("lane server occupancy kind moved also_from also_to slows_from slows_to")
+EINSUM, LOAD, STORE = range(3)
+HOLD = record_of("server ticks")
+# A tensor that moves. Its tile: `first` + key over strides[own_from..] times `names`, plus the name
+# found at names_from + key over strides[computed_from..] where there are any. Bytes: elements,
+# less what ends take, times numerator / denominator. channel: of the level inside, or -1.
+MOVED = record_of(
+    "first elements numerator denominator channel own_from computed_from names_from names "
+    "ends_from ends_to"
+)
+END = record_of("size kept_from strides_from")
+CHANNEL = record_of("server numerator denominator latency")  # server -1: none
+PORT, CACHE, OUTER = range(3)
+SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arrays of all scripts
+# Of `settings`.
+(
+    CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
+    PARTITIONS, ROOM, CACHE_LATENCY,
+) = range(11)  # fmt: skip
+SCHEDULES = ("grid", "static", "dynamic")
+GRID_ORDER, STATIC = 0, 1
+# Of `clock`.
+FOLLOWING, HEAP, SERVED, LATEST, RECORDED = range(5)
+# Of `slots`: RAN: instances that ran there before this one.
+STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
+OVER, RUNNING, IDLE = range(3)
+# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then.
+DONE, FREE, ASKS, WHY = range(4)
+
+
+@njit(inline="always")
+def _before(time: int, order: int, other_time: int, other_order: int) -> bool:
+    return time < other_time or (time == other_time and order < other_order)
+
+
+@njit(inline="always")
+def _push(heap: Int, size: int, time: int, order: int, cluster: int) -> None:
+    place = size
+    while place > 0:
+        above = (place - 1) >> 1
+        if not _before(time, order, heap[above, 0], heap[above, 1]):
+            break
+        heap[place, 0], heap[place, 1], heap[place, 2] = (
+            heap[above, 0],
+            heap[above, 1],
+            heap[above, 2],
+        )
+        place = above
+    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
+
+
+@njit(inline="always")
+def _pop(heap: Int, size: int) -> None:
+    """Take the first of `size` away."""
+    last = size - 1
+    time, order, cluster = heap[last, 0], heap[last, 1], heap[last, 2]
+    place = 0
+    while True:
+        below = 2 * place + 1
+        if below >= last:
+            break
+        if below + 1 < last and _before(
+            heap[below + 1, 0], heap[below + 1, 1], heap[below, 0], heap[below, 1]
+        ):
+            below += 1
+        if not _before(heap[below, 0], heap[below, 1], time, order):
+            break
+        heap[place, 0], heap[place, 1], heap[place, 2] = (
+            heap[below, 0],
+            heap[below, 1],
+            heap[below, 2],
+        )
+        place = below
+    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
+
+
+class Tables(NamedTuple):
+    """What stays as it is during a run; arrays of scripts (scripts.py) one script after the other.
+
+    settings: see above. grid [G]: trips of the loops that choose an instance. strides: rows of one
+    number per loop. script_of, shift: of each instance.
+    """
+
+    settings: Int
+    grid: Int
+    tasks: Records
+    holds: Records
+    moved: Records
+    ends: Records
+    channels: Records
+    inner: Records
+    strides: Int
+    names: Int
+    kept: Int
+    script: Records
+    task: Int
+    tile: Int
+    waits_of: Int
+    from_entry: Int
+    latency: Int
+    cause: Int
+    coordinates: Int
+    lane_begins: Int
+    lane_entries: Int
+    script_of: Int
+    shift: Int
+
+
+class State(NamedTuple):
+    """What changes during a run.
+
+    heap [clusters, 3]: time, order, cluster. ready [slots, entries]: when each entry's result can
+    be used, or NEVER. at [slots, loops]: coordinates, of the grid's loops those of the instance.
+    free [clusters + 1, servers]: when servers are; the last row is of those that all clusters
+    share. last: when each had ended what it did; others may have made it free later than that. recorded [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to
+    totals: of the cache. size, homes, arrives: of each tile. moves [tensors, 2]: bytes read and
+    written.
+    """
+
+    clock: Int
+    heap: Int
+    slots: Int
+    lanes: Int
+    ready: Int
+    at: Int
+    free: Int
+    last: Int
+    busy: Int
+    waits: Int
+    executed: Int
+    recorded: Int
+    links: Int
+    dirty: Bool
+    fetched: Int
+    totals: Int
+    size: Int
+    homes: Int
+    arrives: Int
+    moves: Int
+
+
+@compiled_code
+def advance(t: Tables, s: State, limit: int) -> bool:
+    """Serve up to about `limit` tasks from where the clock stands; whether the phase has ended."""
+    # Each array of a tuple is counted as in use whenever it is looked at: here that is once.
+    heap, clock, slots, lanes, ready = s.heap, s.clock, s.slots, s.lanes, s.ready
+    free, last, busy, waits, executed = s.free, s.last, s.busy, s.waits, s.executed
+    script, tasks, holds, task_of = t.script, t.tasks, t.holds, t.task
+    waits_of, from_entry, latency, cause = t.waits_of, t.from_entry, t.latency, t.cause
+    begins, entries = t.lane_begins, t.lane_entries
+    clusters, resident, n_lanes = t.settings[CLUSTERS], t.settings[RESIDENT], t.settings[LANES]
+    n_slots = clusters * resident
+    records = s.recorded.shape[0]
+    stop = clock[SERVED] + limit
+    while clock[HEAP] > 0:
+        if clock[SERVED] >= stop:
+            return False
+        now, order, cluster = heap[0, 0], heap[0, 1], heap[0, 2]
+        _pop(heap, clock[HEAP])
+        clock[HEAP] -= 1
+        if order < n_slots:
+            _take(t, s, order, now)
+        else:
+            _transfer(t, s, (order - n_slots) // n_lanes, (order - n_slots) % n_lanes, now)
+        # Serve what this cluster asks of its own servers, up to what concerns all.
+        while True:
+            now, order = LAST, 0
+            for number in range(resident):
+                slot = at(number * clusters + cluster)
+                if slots[slot, STATE] != RUNNING:
+                    ended = slots[slot, ENDED]
+                    mine = number * clusters + cluster
+                    if slots[slot, STATE] == OVER and _before(ended, mine, now, order):
+                        now, order = ended, mine
+                    continue
+                for lane in range(n_lanes):
+                    asks = lanes[slot, at(lane), ASKS]
+                    if asks == NEVER:
+                        asks = _asks(
+                            slots, lanes, ready, script, begins, entries, waits_of, from_entry,
+                            latency, cause, slot, at(lane),
+                        )  # fmt: skip
+                    mine = n_slots + (number * clusters + cluster) * n_lanes + lane
+                    if asks != NEVER and _before(asks, mine, now, order):
+                        now, order = asks, mine
+            if now == LAST:
+                break
+            if order < n_slots:
+                _push(heap, clock[HEAP], now, order, cluster)
+                clock[HEAP] += 1
+                break
+            slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
+            place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
+            number = at(task_of[place])
+            if tasks[number].kind != EINSUM:
+                _push(heap, clock[HEAP], now, order, cluster)
+                clock[HEAP] += 1
+                break
+            task, why = tasks[number], at(lanes[slot, lane, WHY])
+            row, server = at(cluster), at(task.server)
+            begin = _occupy(free, last, busy, waits, row, server, now, task.occupancy, why)
+            end = begin + task.occupancy
+            for k in range(task.also_from, task.also_to):
+                server, ticks = at(holds[at(k)].server), holds[at(k)].ticks
+                held = _occupy(free, last, busy, waits, row, server, now, ticks, why)
+                end = max(end, held + ticks)
+            for k in range(task.slows_from, task.slows_to):
+                server, ticks = at(holds[at(k)].server), holds[at(k)].ticks
+                free[row, server] = max(free[row, server], begin) + ticks
+            _done(slots, lanes, ready, clock, executed, script, slot, lane, place, number, end, end)
+            if cluster == 0 and clock[RECORDED] < records:
+                _record(t, s, int(slot), int(place), begin, end)
+    return True
+
+
+@njit(inline="always")
+def _entry(
+    slots: Int, lanes: Int, script: Records, begins: Int, entries: Int, slot: Any, lane: Any
+) -> Any:
+    """Where the entry that a lane has come to stands in the arrays of all scripts."""
+    mine = script[at(slots[slot, SCRIPT_OF])]
+    place = mine.entries + begins[at(mine.lanes + lane)] + lanes[slot, lane, DONE]
+    return mine.entries + entries[at(place)]
+
+
+@njit(inline="always")
+def _asks(
+    slots: Int,
+    lanes: Int,
+    ready: Int,
+    script: Records,
+    begins: Int,
+    entries: Int,
+    waits_of: Int,
+    from_entry: Int,
+    latency: Int,
+    cause: Int,
+    slot: Any,
+    lane: Any,
+) -> int:
+    """When a lane's next entry asks: LAST if there is none, NEVER as long as that is not known."""
+    kind = slots[slot, SCRIPT_OF]
+    mine = script[at(kind)]
+    done = lanes[slot, lane, DONE]
+    asks, why = LAST, 0
+    if done < begins[at(mine.lanes + lane + 1)] - begins[at(mine.lanes + lane)]:
+        asks, why = lanes[slot, lane, FREE], ORDER
+        if done == 0:
+            asks, why = slots[slot, BEGAN], LAUNCH
+        # Each script has one more place in `waits_of` than entries.
+        place = _entry(slots, lanes, script, begins, entries, slot, lane) + kind
+        for k in range(mine.found + waits_of[at(place)], mine.found + waits_of[at(place + 1)]):
+            there = ready[slot, at(from_entry[at(k)])]
+            if there == NEVER:
+                asks = NEVER
+                break
+            if there + latency[at(k)] > asks:
+                asks, why = there + latency[at(k)], cause[at(k)]
+    lanes[slot, lane, ASKS], lanes[slot, lane, WHY] = asks, why
+    return asks
+
+
+@njit(inline="always")
+def _occupy(
+    free: Int, last: Int, busy: Int, waits: Int, row: Any, server: Any, asked: int, ticks: int,
+    why: Any,
+) -> int:  # fmt: skip
+    """Give a server for some ticks from when it is free; when that begins."""
+    begin = max(free[row, server], asked)
+    before = last[row, server]
+    if begin > before:
+        by_itself = max(asked, before)
+        waits[server, why] += by_itself - before
+        waits[server, at(ISSUE)] += begin - by_itself
+    free[row, server] = last[row, server] = begin + ticks
+    busy[server] += ticks
+    return begin
+
+
+@njit(inline="always")
+def _done(
+    slots: Int, lanes: Int, ready: Int, clock: Int, executed: Int, script: Records, slot: Any,
+    lane: Any, place: Any, number: Any, end: int, usable: int,
+) -> None:  # fmt: skip
+    """Note that an entry was served: until when, and from when its result can be used."""
+    ready[slot, at(place - script[at(slots[slot, SCRIPT_OF])].entries)] = usable
+    lanes[slot, lane, DONE] += 1
+    lanes[slot, lane, FREE] = end
+    lanes[slot, lane, ASKS] = NEVER
+    slots[slot, ENDED] = max(slots[slot, ENDED], end)
+    slots[slot, LEFT] -= 1
+    if slots[slot, LEFT] == 0:
+        slots[slot, STATE] = OVER
+    clock[LATEST] = max(clock[LATEST], end)
+    clock[SERVED] += 1
+    executed[number] += 1
+
+
+@compiled_code
+def _record(t: Tables, s: State, slot: int, place: int, begin: int, end: int) -> None:
+    _locate(t, s, slot, place)
+    row = s.clock[RECORDED]
+    s.recorded[row, 0], s.recorded[row, 1], s.recorded[row, 2] = t.task[place], begin, end
+    for loop in range(s.at.shape[1]):
+        s.recorded[row, 3 + loop] = s.at[slot, loop]
+    s.clock[RECORDED] += 1
+
+
+@compiled_code
+def _take(t: Tables, s: State, slot: int, now: int) -> None:
+    """Give a slot whose instance is over the next one, if there is one for it."""
+    number, ran = s.clock[FOLLOWING], s.slots[slot, RAN]
+    if t.settings[SCHEDULE] == STATIC:
+        number = slot + ran * t.settings[CLUSTERS] * t.settings[RESIDENT]
+    if number >= t.settings[INSTANCES]:
+        s.slots[slot, STATE] = IDLE
+        return
+    stays = ran > 0 and t.settings[SCHEDULE] != GRID_ORDER
+    kind = t.script_of[number]
+    entries = t.script[kind + 1].entries - t.script[kind].entries
+    s.clock[FOLLOWING] += 1
+    s.slots[slot, STATE] = RUNNING
+    s.slots[slot, INSTANCE] = number
+    s.slots[slot, SCRIPT_OF] = kind
+    s.slots[slot, BEGAN] = now + (t.settings[NEXT] if stays else t.settings[START])
+    s.slots[slot, ENDED] = s.slots[slot, BEGAN]
+    s.slots[slot, LEFT] = entries
+    s.slots[slot, RAN] = ran + 1
+    for entry in range(entries):
+        s.ready[slot, entry] = NEVER
+    for lane in range(t.settings[LANES]):
+        s.lanes[slot, lane, DONE] = 0
+        s.lanes[slot, lane, ASKS] = NEVER
+    for loop in range(t.settings[GRID] - 1, -1, -1):
+        s.at[slot, loop] = number % t.grid[loop]
+        number //= t.grid[loop]
+
+
+@njit(inline="always")
+def _key(t: Tables, s: State, begin: int, slot: int) -> int:
+    """A number made of a slot's coordinates with a row of strides."""
+    key = 0
+    for loop in range(s.at.shape[1]):
+        key += t.strides[begin + loop] * s.at[slot, loop]
+    return key
+
+
+@njit(inline="always")
+def _locate(t: Tables, s: State, slot: int, place: int) -> None:
+    """Put the coordinates of an entry's tile into `at`."""
+    tile = t.script[s.slots[slot, SCRIPT_OF]].tiles + t.tile[place]
+    outer, instance = t.settings[GRID], s.slots[slot, INSTANCE]
+    for loop in range(t.coordinates.shape[1]):
+        s.at[slot, outer + loop] = t.coordinates[tile, loop] + t.shift[instance, loop]
+
+
+@njit(inline="always")
+def _ticks(channel: Any, size: int) -> Any:
+    return (size * channel.numerator + channel.denominator - 1) // channel.denominator
+
+
+@compiled_code
+def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
+    """Serve the transfer that a lane asks for."""
+    clusters, partitions = t.settings[CLUSTERS], t.settings[PARTITIONS]
+    cluster = slot % clusters
+    slots, lanes, script = s.slots, s.lanes, t.script
+    place = _entry(slots, lanes, script, t.lane_begins, t.lane_entries, slot, lane)
+    task, why = t.tasks[t.task[place]], lanes[slot, lane, WHY]
+    free, last, busy, waits = s.free, s.last, s.busy, s.waits
+    _locate(t, s, slot, place)
+    tensor = t.moved[task.moved]
+    size = tensor.elements
+    for number in range(tensor.ends_from, tensor.ends_to):
+        rank = t.ends[number]
+        size = size // rank.size * t.kept[rank.kept_from + _key(t, s, rank.strides_from, slot)]
+    size = size * tensor.numerator // tensor.denominator
+    stores = task.kind == STORE
+    s.moves[task.moved, int(stores)] += size
+    begin, end = LAST, now
+    if tensor.channel >= 0:
+        channel = t.inner[tensor.channel]
+        ticks = _ticks(channel, size)
+        begin = _occupy(free, last, busy, waits, cluster, channel.server, now, ticks, why)
+        end = max(end, begin + ticks)
+    for number in range(CACHE + 1):
+        channel = t.channels[number]
+        if channel.server >= 0:
+            ticks = _ticks(channel, size)
+            row = cluster if number == PORT else clusters
+            held = _occupy(free, last, busy, waits, row, channel.server, now, ticks, why)
+            begin, end = min(begin, held), max(end, held + ticks)
+    outer = t.channels[OUTER]
+    outside, written, chunk = size, 0, -1
+    if t.settings[ROOM] > 0:
+        outside = 0
+        if size > 0:
+            chunk = tensor.first + _key(t, s, tensor.own_from, slot) * tensor.names
+            if tensor.names_from >= 0:
+                chunk += t.names[tensor.names_from + _key(t, s, tensor.computed_from, slot)]
+            if s.size[chunk] == 0:
+                s.size[chunk] = size
+            fetched, left = s.fetched[chunk], s.totals[cache.DRAM_WRITTEN]
+            cache.ask(
+                s.links, s.dirty, s.size, s.totals, s.fetched, s.homes[chunk], partitions,
+                slot & (partitions - 1), chunk, stores, t.settings[ROOM],
+            )  # fmt: skip
+            outside = size if s.fetched[chunk] > fetched else 0
+            written = s.totals[cache.DRAM_WRITTEN] - left
+    if outside > 0:
+        ticks = _ticks(outer, outside)
+        held = _occupy(free, last, busy, waits, clusters, outer.server, now, ticks, why)
+        begin, end = min(begin, held), max(end, held + ticks)
+    if written > 0:
+        _occupy(free, last, busy, waits, clusters, outer.server, now, _ticks(outer, written), why)
+    usable = end
+    if not stores:
+        usable += t.settings[CACHE_LATENCY] + (outer.latency if outside > 0 else 0)
+        if chunk >= 0 and outside > 0:
+            s.arrives[chunk] = usable
+        elif chunk >= 0:
+            usable = max(usable, s.arrives[chunk])
+    number = t.task[place]
+    _done(
+        slots, lanes, s.ready, s.clock, s.executed, script, slot, lane, place, number, end, usable
+    )
+    if cluster == 0 and s.clock[RECORDED] < s.recorded.shape[0]:
+        _record(t, s, slot, place, min(begin, end), end)
