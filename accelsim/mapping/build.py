@@ -347,7 +347,12 @@ class _Builder:
                     self.faults.append(fault)
         tile = nesting.tile(einsum)
         taken: list[str] = []
-        for dimension, rank in spec.spatial.items():
+        spatial = [
+            (dimension, rank)
+            for dimension, ranks in spec.spatial.items()
+            for rank in ([ranks] if isinstance(ranks, str) else ranks)
+        ]
+        for dimension, rank in spatial:
             path: tuple[str | int, ...] = (*self.at, *at, "spatial", dimension)
             if dimension not in dict(unit.shape):
                 known_dims = [name for name, _ in unit.shape]
@@ -375,7 +380,7 @@ class _Builder:
             last=last[einsum.name],
             tile=tuple((part, self.extents[part]) for part in tile),
             reduced=nesting.reduced_parts(einsum),
-            spatial=tuple(spec.spatial.items()),
+            spatial=tuple(spatial),
             copies=spec.copies,
             instruction=self._instruction(einsum, spec.instruction, unit),
             place=self.source.fault((*self.at, *at), "", key=True),

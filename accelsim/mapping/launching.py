@@ -75,11 +75,12 @@ def _with_reads(binding: Binding, threads: int, nesting: Nesting) -> Binding:
     one = binding.instruction
     if one is None or threads <= one.threads:
         return binding
-    shared_out = dict(binding.spatial).get(binding.unit.shape[0][0])
+    first = binding.unit.shape[0][0]
+    shared_out = {part for dimension, part in binding.spatial if dimension == first}
     whole = [
         access.tensor
         for access in binding.einsum.inputs
-        if all(shared_out not in nesting.parts[rank] for rank in _ranks(nesting, access))
+        if not any(shared_out & {*nesting.parts[rank]} for rank in _ranks(nesting, access))
     ]
     reads = tuple((tensor, threads // one.threads) for tensor in dict.fromkeys(whole))
     return dataclasses.replace(binding, reads=reads)

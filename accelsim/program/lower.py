@@ -463,17 +463,20 @@ class _Lowering:
 
 def _steps(binding: Binding) -> tuple[int, Fraction]:
     """Points of a tile that one element does in turn, and the share of elements used."""
-    extents = dict(binding.unit.shape)
-    spatial = {rank: dimension for dimension, rank in binding.spatial}
+    spread = {dimension: 1 for dimension, _ in binding.spatial}
+    dimension_of = {rank: dimension for dimension, rank in binding.spatial}
     steps = binding.copies
-    active = Fraction(1, prod(e for d, e in extents.items() if d not in dict(binding.spatial)))
     for rank, size in binding.tile:
-        if rank in spatial:
-            folds = ceil(Fraction(size, extents[spatial[rank]]))
-            steps *= folds
-            active *= Fraction(size, folds * extents[spatial[rank]])
+        if rank in dimension_of:
+            spread[dimension_of[rank]] *= size
         else:
             steps *= size
+    active = Fraction(1)
+    for dimension, extent in binding.unit.shape:
+        points = spread.get(dimension, 1)
+        folds = ceil(Fraction(points, extent))
+        steps *= folds
+        active *= Fraction(points, folds * extent)
     return steps, active
 
 

@@ -24,7 +24,9 @@ def systolic_cycles(binding: Binding) -> int | None:
     """Cycles of one tile, all folds; None for what is no matrix product spread over two ranks."""
     einsum = binding.einsum
     extents = dict(binding.unit.shape)
-    if len(einsum.inputs) != 2 or not binding.reduced or len(binding.spatial) != 2:
+    if len(einsum.inputs) != 2 or not binding.reduced:
+        return None
+    if len(binding.spatial) != 2 or len(dict(binding.spatial)) != 2:
         return None
     rows, columns = (extents[name] for name, _ in binding.unit.shape)
     spread = {rank: extents[dimension] for dimension, rank in binding.spatial}

@@ -136,11 +136,17 @@ def _all_instructions(nest: Nest, phase: Phase, times: list[int]) -> dict[str, i
 def _instructions(binding: Binding, instruction: Instruction) -> int:
     """Instructions of a tile, each issued by a group of threads."""
     limits = dict(instruction.shape)
-    spatial = {part: dimension for dimension, part in binding.spatial}
+    dimension_of = {part: dimension for dimension, part in binding.spatial}
+    spread: dict[str, int] = defaultdict(lambda: 1)
     number = Fraction(binding.copies)
     for part, size in binding.tile:
-        limit = limits.get(spatial.get(part, ""), 1)
-        number *= Fraction(size, limit) if len(limits) == 1 else ceil(Fraction(size, limit))
+        if dimension_of.get(part) in limits:
+            spread[dimension_of[part]] *= size
+        else:
+            number *= size
+    for dimension, points in spread.items():
+        each = Fraction(points, limits[dimension])
+        number *= each if len(limits) == 1 else ceil(each)
     return ceil(number)
 
 

@@ -398,7 +398,7 @@ class WorkloadSpec(Record):
 class BindingSpec(Record):
     """Where and how one Einsum runs.
 
-    spatial: dimension of the unit -> rank spread over it. stage: how far behind the first stage:
+    spatial: dimension of the unit -> rank spread over it, or ranks, whose points together are. stage: how far behind the first stage:
     tiles, or iterations of loops ({P1: 1} is one iteration of the loop over P1). drain: cycles
     until its result has left the unit, a number or UNIT.DIMENSION. copies: elements that do the
     same work, each for itself. instruction: the unit's instruction that does it.
@@ -407,7 +407,7 @@ class BindingSpec(Record):
     unit: Name
     copies: Shape = 1
     instruction: Name | None = None
-    spatial: dict[Name, Rank] = Field(default_factory=dict)
+    spatial: dict[Name, Rank | list[Rank]] = Field(default_factory=dict)
     stage: Annotated[Steps, _steps(0, 16)] = 0
     drain: Size = 0
 
