@@ -40,17 +40,20 @@ SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arra
 # Of `settings`.
 (
     CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
-    PARTITIONS, ROOM, CACHE_LATENCY,
-) = range(11)  # fmt: skip
+    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN,
+) = range(12)  # fmt: skip
 SCHEDULES = ("grid", "static", "dynamic")
 GRID_ORDER, STATIC = 0, 1
 # Of `clock`.
 FOLLOWING, HEAP, SERVED, LATEST, RECORDED = range(5)
 # Of `slots`: RAN: instances that ran there before this one.
 STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
-OVER, RUNNING, IDLE = range(3)
-# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then.
-DONE, FREE, ASKS, WHY = range(4)
+OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
+# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then; whether
+# that stands in the heap. Of a transfer that goes on: its part from outside that is left, or
+# PARKED; begin; end so far.
+DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR = range(8)
+PARKED = -1
 
 
 @njit(inline="always")
@@ -190,37 +193,45 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
             now, order = LAST, 0
+            until, upto = LAST, 0
             for number in range(resident):
-                slot = at(number * clusters + cluster)
+                mine = number * clusters + cluster
+                slot = at(mine)
+                if slots[slot, STATE] == OVER:
+                    _push(heap, clock[HEAP], slots[slot, ENDED], mine, cluster)
+                    clock[HEAP] += 1
+                    slots[slot, STATE] = QUEUED_OVER
+                if slots[slot, STATE] == QUEUED_OVER:
+                    if _before(slots[slot, ENDED], mine, until, upto):
+                        until, upto = slots[slot, ENDED], mine
                 if slots[slot, STATE] != RUNNING:
-                    ended = slots[slot, ENDED]
-                    mine = number * clusters + cluster
-                    if slots[slot, STATE] == OVER and _before(ended, mine, now, order):
-                        now, order = ended, mine
                     continue
                 for lane in range(n_lanes):
                     asks = lanes[slot, at(lane), ASKS]
+                    mine = n_slots + (number * clusters + cluster) * n_lanes + lane
                     if asks == NEVER:
                         asks = _asks(
                             slots, lanes, ready, script, begins, entries, waits_of, from_entry,
                             latency, cause, slot, at(lane),
                         )  # fmt: skip
-                    mine = n_slots + (number * clusters + cluster) * n_lanes + lane
-                    if asks != NEVER and _before(asks, mine, now, order):
+                        if asks == NEVER:
+                            continue
+                        if asks < LAST:
+                            place = _entry(slots, lanes, script, begins, entries, slot, at(lane))
+                            if tasks[at(task_of[at(place)])].kind != EINSUM:
+                                _push(heap, clock[HEAP], asks, mine, cluster)
+                                clock[HEAP] += 1
+                                lanes[slot, at(lane), QUEUED] = 1
+                    if lanes[slot, at(lane), QUEUED]:
+                        if _before(asks, mine, until, upto):
+                            until, upto = asks, mine
+                    elif _before(asks, mine, now, order):
                         now, order = asks, mine
-            if now == LAST:
-                break
-            if order < n_slots:
-                _push(heap, clock[HEAP], now, order, cluster)
-                clock[HEAP] += 1
+            if now == LAST or not _before(now, order, until, upto):
                 break
             slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             number = at(task_of[place])
-            if tasks[number].kind != EINSUM:
-                _push(heap, clock[HEAP], now, order, cluster)
-                clock[HEAP] += 1
-                break
             task, why = tasks[number], at(lanes[slot, lane, WHY])
             row, server = at(cluster), at(task.server)
             begin = _occupy(free, last, busy, waits, row, server, now, task.occupancy, why)
@@ -386,14 +397,39 @@ def _ticks(channel: Any, size: int) -> Any:
 
 @compiled_code
 def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
-    """Serve the transfer that a lane asks for."""
+    """Serve the transfer that a lane asks for, or what is left of it."""
+    slots, lanes, script = s.slots, s.lanes, t.script
+    lanes[slot, lane, QUEUED] = 0
+    place = _entry(slots, lanes, script, t.lane_begins, t.lane_entries, slot, lane)
+    if lanes[slot, lane, LEFT_OUTSIDE] == 0:
+        _locate(t, s, slot, place)
+        _begin(t, s, slot, lane, place, now)
+        return
+    if lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
+        tensor = t.moved[t.tasks[t.task[place]].moved]
+        _locate(t, s, slot, place)
+        lanes[slot, lane, LEFT_OUTSIDE] = 0
+        lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
+        _end(t, s, slot, lane, place, s.arrives[_chunk(t, s, tensor, slot)])
+        return
+    _outside(t, s, slot, lane, place, now)
+
+
+@njit(inline="always")
+def _chunk(t: Tables, s: State, tensor: Any, slot: int) -> Any:
+    chunk = tensor.first + _key(t, s, tensor.own_from, slot) * tensor.names
+    if tensor.names_from >= 0:
+        chunk += t.names[tensor.names_from + _key(t, s, tensor.computed_from, slot)]
+    return chunk
+
+
+@compiled_code
+def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> None:
+    """A transfer asks for the first time: of all but the outermost channel, and of the cache."""
     clusters, partitions = t.settings[CLUSTERS], t.settings[PARTITIONS]
     cluster = slot % clusters
-    slots, lanes, script = s.slots, s.lanes, t.script
-    place = _entry(slots, lanes, script, t.lane_begins, t.lane_entries, slot, lane)
-    task, why = t.tasks[t.task[place]], lanes[slot, lane, WHY]
+    task, why = t.tasks[t.task[place]], s.lanes[slot, lane, WHY]
     free, last, busy, waits = s.free, s.last, s.busy, s.waits
-    _locate(t, s, slot, place)
     tensor = t.moved[task.moved]
     size = tensor.elements
     for number in range(tensor.ends_from, tensor.ends_to):
@@ -415,39 +451,97 @@ def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
             row = cluster if number == PORT else clusters
             held = _occupy(free, last, busy, waits, row, channel.server, now, ticks, why)
             begin, end = min(begin, held), max(end, held + ticks)
-    outer = t.channels[OUTER]
-    outside, written, chunk = size, 0, -1
-    if t.settings[ROOM] > 0:
-        outside = 0
+    s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = min(begin, end), end
+    if size == 0 or t.settings[ROOM] == 0:
         if size > 0:
-            chunk = tensor.first + _key(t, s, tensor.own_from, slot) * tensor.names
-            if tensor.names_from >= 0:
-                chunk += t.names[tensor.names_from + _key(t, s, tensor.computed_from, slot)]
-            if s.size[chunk] == 0:
-                s.size[chunk] = size
-            fetched, left = s.fetched[chunk], s.totals[cache.DRAM_WRITTEN]
-            cache.ask(
-                s.links, s.dirty, s.size, s.totals, s.fetched, s.homes[chunk], partitions,
-                slot & (partitions - 1), chunk, stores, t.settings[ROOM],
-            )  # fmt: skip
-            outside = size if s.fetched[chunk] > fetched else 0
-            written = s.totals[cache.DRAM_WRITTEN] - left
-    if outside > 0:
-        ticks = _ticks(outer, outside)
-        held = _occupy(free, last, busy, waits, clusters, outer.server, now, ticks, why)
-        begin, end = min(begin, held), max(end, held + ticks)
+            s.lanes[slot, lane, LEFT_OUTSIDE] = size
+            _outside(t, s, slot, lane, place, now)
+        else:
+            _end(t, s, slot, lane, place, 0)
+        return
+    outer, chunk = t.channels[OUTER], _chunk(t, s, tensor, slot)
+    if s.size[chunk] == 0:
+        s.size[chunk] = size
+    fetched, written = s.fetched[chunk], s.totals[cache.DRAM_WRITTEN]
+    cache.ask(
+        s.links, s.dirty, s.size, s.totals, s.fetched, s.homes[chunk], partitions,
+        slot & (partitions - 1), chunk, stores, t.settings[ROOM],
+    )  # fmt: skip
+    written = s.totals[cache.DRAM_WRITTEN] - written
     if written > 0:
         _occupy(free, last, busy, waits, clusters, outer.server, now, _ticks(outer, written), why)
-    usable = end
-    if not stores:
-        usable += t.settings[CACHE_LATENCY] + (outer.latency if outside > 0 else 0)
-        if chunk >= 0 and outside > 0:
-            s.arrives[chunk] = usable
-        elif chunk >= 0:
-            usable = max(usable, s.arrives[chunk])
+    if s.fetched[chunk] > fetched:
+        s.arrives[chunk] = LAST
+        s.lanes[slot, lane, LEFT_OUTSIDE] = size
+        _outside(t, s, slot, lane, place, now)
+    elif not stores and s.arrives[chunk] == LAST:
+        # It is on its way: `_end` of who fetches it calls this lane again.
+        s.lanes[slot, lane, LEFT_OUTSIDE] = PARKED
+        s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
+    else:
+        _end(t, s, slot, lane, place, s.arrives[chunk])
+
+
+@compiled_code
+def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> None:
+    """The next grain of a transfer on the outermost channel; others may come between two."""
+    outer, clusters = t.channels[OUTER], t.settings[CLUSTERS]
+    left = s.lanes[slot, lane, LEFT_OUTSIDE]
+    size = min(left, t.settings[GRAIN])
+    ticks = _ticks(outer, size)
+    why = s.lanes[slot, lane, WHY]
+    begin = _occupy(s.free, s.last, s.busy, s.waits, clusters, outer.server, now, ticks, why)
+    end = begin + ticks
+    s.lanes[slot, lane, BEGUN] = min(s.lanes[slot, lane, BEGUN], begin)
+    s.lanes[slot, lane, LEFT_OUTSIDE] = left - size
+    if left > size:
+        _queue(t, s, slot, lane, end)
+        return
+    s.lanes[slot, lane, SO_FAR] = max(s.lanes[slot, lane, SO_FAR], end)
+    _locate(t, s, slot, place)
+    task = t.tasks[t.task[place]]
+    usable = s.lanes[slot, lane, SO_FAR] + t.settings[CACHE_LATENCY] + outer.latency
+    if t.settings[ROOM] > 0:
+        chunk = _chunk(t, s, t.moved[task.moved], slot)
+        s.arrives[chunk] = usable
+        for other in range(s.lanes.shape[0]):
+            for waiting in range(s.lanes.shape[1]):
+                if (
+                    s.lanes[other, waiting, LEFT_OUTSIDE] == PARKED
+                    and s.slots[other, STATE] == RUNNING
+                ):
+                    there = _entry(
+                        s.slots, s.lanes, t.script, t.lane_begins, t.lane_entries, other, waiting
+                    )
+                    tensor = t.tasks[t.task[there]].moved
+                    if tensor == task.moved and s.lanes[other, waiting, ASKS] == LAST:
+                        _locate(t, s, other, there)
+                        if _chunk(t, s, t.moved[tensor], other) == chunk:
+                            _queue(t, s, other, waiting, end)
+    _end(t, s, slot, lane, place, usable)
+
+
+@njit(inline="always")
+def _queue(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
+    """Let a lane ask again, of what concerns all clusters."""
+    clusters = t.settings[CLUSTERS]
+    order = clusters * t.settings[RESIDENT] + slot * t.settings[LANES] + lane
+    s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = now, 1
+    _push(s.heap, s.clock[HEAP], now, order, slot % clusters)
+    s.clock[HEAP] += 1
+
+
+@compiled_code
+def _end(t: Tables, s: State, slot: int, lane: int, place: int, arrives: int) -> None:
+    """A transfer has had all channels. arrives: when its tile is there from outside."""
     number = t.task[place]
+    begin, end = s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR]
+    usable = end
+    if t.tasks[number].kind != STORE:
+        usable = max(end + t.settings[CACHE_LATENCY], arrives)
+    slots, lanes = s.slots, s.lanes
     _done(
-        slots, lanes, s.ready, s.clock, s.executed, script, slot, lane, place, number, end, usable
+        slots, lanes, s.ready, s.clock, s.executed, t.script, slot, lane, place, number, end, usable
     )
-    if cluster == 0 and s.clock[RECORDED] < s.recorded.shape[0]:
-        _record(t, s, slot, place, min(begin, end), end)
+    if slot % t.settings[CLUSTERS] == 0 and s.clock[RECORDED] < s.recorded.shape[0]:
+        _record(t, s, slot, place, begin, end)

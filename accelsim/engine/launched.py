@@ -68,6 +68,7 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
         clusters.PARTITIONS: memory.partitions,
         clusters.ROOM: 0 if capacity is None else capacity // memory.partitions,
         clusters.CACHE_LATENCY: memory.cache_latency,
+        clusters.GRAIN: memory.grain_bytes,
     }
     begins = [(0, 0, 0, 0)]
     for one in made.scripts:
@@ -199,9 +200,9 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
     links, dirty, fetched, totals = cache.empty(tiles, memory.partitions)
     state = State(
         clock=np.zeros(5, np.int64),
-        heap=np.zeros((program.clusters, 3), np.int64),
+        heap=np.zeros((slots * (max(lanes(phase)) + 2), 3), np.int64),
         slots=np.zeros((slots, 7), np.int64),
-        lanes=np.zeros((slots, max(lanes(phase)) + 1, 4), np.int64),
+        lanes=np.zeros((slots, max(lanes(phase)) + 1, 8), np.int64),
         ready=np.zeros((slots, entries), np.int64),
         at=np.zeros((slots, launch.grid + made.shift.shape[1]), np.int64),
         free=np.full((program.clusters + 1, servers), begin, np.int64),
@@ -219,12 +220,13 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         arrives=np.zeros(tiles, np.int64),
         moves=np.zeros((len(phase.moved), 2), np.int64),
     )
-    # All slots are free when the launch has got there: one of each cluster stands in the heap.
+    # All slots are free when the launch has got there.
     state.slots[:, clusters.ENDED] = begin + launch.cost
     state.clock[clusters.LATEST] = begin + launch.cost
-    state.clock[clusters.HEAP] = program.clusters
-    for cluster in range(program.clusters):
-        state.heap[cluster] = begin + launch.cost, cluster, cluster
+    state.slots[:, clusters.STATE] = clusters.QUEUED_OVER
+    state.clock[clusters.HEAP] = slots
+    for slot in range(slots):
+        state.heap[slot] = begin + launch.cost, slot, slot % program.clusters
     return state
 
 

@@ -105,9 +105,7 @@ def launch(machine: Machine, nest: Nest) -> Launch | None:
     )
 
 
-def moved(
-    nest: Nest, servers: Sequence[Server], tasks: Sequence[DraftTask]
-) -> tuple[Moved, ...]:
+def moved(nest: Nest, servers: Sequence[Server], tasks: Sequence[DraftTask]) -> tuple[Moved, ...]:
     """Tiles of each tensor that some task moves, numbered one tensor after the other."""
     names = {task.tensor for task in tasks if task.kind != "einsum"}
     number = {server.name: i for i, server in enumerate(servers)}

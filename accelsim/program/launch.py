@@ -19,8 +19,10 @@
   ticks named: two units of a cluster that work at a time are not independent.
 * **Transfers.** They occupy servers by their bytes (`Memory`). Through a cache, a tile that is not
   there occupies the outermost channel, too, and so does one that has to leave it; the cache is that
-  of `engine/cache.py`, asked in the order in which transfers are served. What is loaded can be used
-  a latency after the transfer has ended, and not before a tile on its way from outside has come.
+  of `engine/cache.py`, asked in the order in which transfers are served. What comes from outside
+  comes a grain at a time: the next one asks when the one before has ended, so that several share
+  the channel. A tile on its way from outside is waited for, not asked for again. What is loaded can
+  be used a latency after the transfer has ended.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Memory:
     """Channels that a transfer occupies at the same time.
 
     inner: of levels inside. port: of one cluster. cache: of the cache; None where none is. outer:
-    the outermost; through a cache, of what misses it only. capacity_bytes (None without a cache),
+    the outermost; through a cache, of what misses it only; grain_bytes of it at a time. capacity_bytes (None without a cache),
     partitions, cache_latency: of the cache.
     """
 
@@ -99,6 +101,7 @@ class Memory:
     inner: tuple[Channel, ...] = ()
     port: Channel | None = None
     cache: Channel | None = None
+    grain_bytes: int = 4096
     capacity_bytes: int | None = None
     partitions: int = 1
     cache_latency: int = 0
