@@ -135,6 +135,65 @@ def flash1(
     return Walk("h200__flash1", _cut(m0, p0), shapes, [found], [2], word=word)
 
 
+def flash1_saved(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, word: int = 2
+) -> Walk:
+    """Every block of queries passes every tile of keys; its output is kept in words.
+
+    The last maximum and denominator of a query are kept for the backward pass.
+    """
+    blocks, passing, found = tiles(p, p0), tiles(m, m0), list[Access]()
+    every = (range(b), range(h), range(len(passing)), range(len(blocks)))
+    for step in product(*every):
+        batch, head, j, i = step
+        rows, block, keys = len(blocks[i]), (batch, head, i), (batch, head, j)
+        found.append(Access(step, "Q", block, rows * d * word))
+        if i == 0:
+            found += [Access(step, tensor, keys, len(passing[j]) * d * word) for tensor in "KV"]
+        states = {"RM": rows * 4, "RD": rows * 4, "O": rows * d * word}
+        ends = {"AV": rows * d * word, "GM": rows * 4, "SD": rows * 4}
+        if j != 0:
+            found += [Access(step, name, block, size) for name, size in states.items()]
+        out = ends if j == len(passing) - 1 else states
+        found += [Access(step, name, block, size, write=True) for name, size in out.items()]
+    shapes = {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d}
+    return Walk("a100__flash1", _cut(m0, p0), shapes, [found], [2], word=word)
+
+
+def flash1_backward(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, word: int = 2
+) -> Walk:
+    """A tile of keys and its gradients stay; every block of queries passes it, with its own.
+
+    The gradient of a block comes back but for the first time, and goes out each time, first of all.
+    """
+    blocks, passing, found = tiles(p, p0), tiles(m, m0), list[Access]()
+    every = (range(b), range(h), range(len(passing)), range(len(blocks)))
+    for step in product(*every):
+        batch, head, j, i = step
+        block, keys = (batch, head, i), (batch, head, j)
+        rows, own = len(blocks[i]), len(passing[j]) * d * word
+        sizes = {"GM": rows * 4, "SD": rows * 4}
+        first, last, whole = i == 0, i == len(blocks) - 1, rows * d * word
+        found.append(Access(step, "Q", block, whole))
+        found += [Access(step, "K", keys, own)] * first
+        found += [Access(step, name, block, size) for name, size in sizes.items()]
+        found.append(Access(step, "DAV", block, whole))
+        found += [Access(step, "V", keys, own)] * first
+        found.append(Access(step, "AV", block, whole))
+        found += [Access(step, "RQ", block, whole)] * (j != 0)
+        done = j == len(passing) - 1
+        found += [Access(step, "RQ", block, whole, write=True)] * (not done)
+        found += [Access(step, "DV", keys, own, write=True)] * last
+        found += [Access(step, "DQ", block, whole, write=True)] * done
+        found += [Access(step, "DK", keys, own, write=True)] * last
+    shapes = {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d}
+    return Walk("a100__flash1_backward", _cut(m0, p0), shapes, [found], [2], word=word)
+
+
+TRAINED = (flash1_saved, flash1_backward)
+
+
 def unfused(
     *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, rows: int, word: int = 2
 ) -> Walk:
