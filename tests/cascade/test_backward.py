@@ -1,4 +1,4 @@
-"""Attention as FlashAttention-1 trains it, forward and backward, against torch's autograd."""
+"""Attention forward and backward, standard and FlashAttention-1, against torch's autograd."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def drawn(p: int, m: int, e: int, f: int) -> dict[str, Array]:
     return {name: random.normal(size=(2, 3, *shape)) for name, shape in shapes.items()}
 
 
-def trained(given: dict[str, Array]) -> dict[str, Array]:
-    """By torch, in float64: output, its LSE, gradients of Q, K and V."""
+def trained(given: dict[str, Array], keep: Array | None = None) -> dict[str, Array]:
+    """By torch, in float64: output, its LSE, gradients of Q, K and V. keep [2, M]: keys there."""
     q, k, v = (torch.tensor(given[name], requires_grad=True) for name in "QKV")
     scores = q.mT @ k
+    if keep is not None:
+        scores = scores.masked_fill(torch.from_numpy(keep == 0)[:, None, None, :], -torch.inf)
     out = v @ torch.softmax(scores, dim=-1).mT
     out.backward(torch.from_numpy(given["DAV"]))
     found = {"AV": out, "LSE": torch.logsumexp(scores, -1), "DQ": q.grad, "DK": k.grad}
@@ -65,4 +67,14 @@ def test_an_lse_stands_for_maximum_and_denominator() -> None:
     kept = {"AV": expected["AV"], "GM": lse, "SD": np.ones_like(lse)}
     found = interpret(verbs.load_cascade("attention_backward"), given | kept, {"M0": 2})
     for name in ("DQ", "DK", "DV"):
+        close(found[name], expected[name])
+
+
+@pytest.mark.parametrize(("p", "m", "m0", "e", "f"), SHAPES)
+def test_standard_attention_with_padded_keys(p: int, m: int, m0: int, e: int, f: int) -> None:
+    keep = (np.arange(m) < [[m], [(m + 1) // 2]]).astype(float)
+    given = drawn(p, m, e, f)
+    expected = trained(given, keep)
+    found = interpret(verbs.load_cascade("attention_training"), given | {"KEEP": keep}, {})
+    for name in ("AV", "DQ", "DK", "DV"):
         close(found[name], expected[name])

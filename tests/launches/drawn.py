@@ -85,6 +85,11 @@ def unfused(draw: st.DrawFn) -> Walk:
 
 
 @st.composite
+def unfused_training(draw: st.DrawFn) -> Walk:
+    return walks.unfused_training(**_ungrouped(draw(_shapes())), rows=draw(TILE))
+
+
+@st.composite
 def splitk(draw: st.DrawFn) -> Walk:
     """Sequences may share pages that all of them fill, as those with one beginning do."""
     shapes = {name: n for name, n in draw(_shapes()).items() if name not in {"b", "p", "p0", "m"}}
@@ -148,6 +153,7 @@ DRAWN = {
     "flash1": flash1(),
     "flash1_trained": flash1_trained(),
     "unfused": unfused(),
+    "unfused_training": unfused_training(),
     "splitk": splitk(),
     "block_sparse": block_sparse(),
     "lightning": lightning(),

@@ -228,6 +228,61 @@ def unfused(
     )
 
 
+_TRAINING = (  # loops inside those of heads: j over tiles of keys, i over blocks of queries
+    ("ji", 2, ("Q", "K"), "QK"),
+    ("ji", 2, ("KEEP", "QK"), "MK"),
+    ("r", 1, ("MK",), "A"),
+    ("ij", 1, ("A", "V"), "AV"),
+    ("ji", 1, ("A", "DAV"), "DV"),
+    ("ji", 2, ("DAV", "V"), "DA"),
+    ("r", 1, ("A", "DA"), "DS"),
+    ("ji", 2, ("KEEP", "DS"), "DM"),
+    ("ij", 1, ("DM", "K"), "DQ"),
+    ("ji", 1, ("DM", "Q"), "DK"),
+)
+"""Of each kernel: its loops, how many of them choose an instance, what it reads and writes."""
+
+
+def unfused_training(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, rows: int, word: int = 2
+) -> Walk:
+    """Ten kernels; a result that some loop sums into is written in the last iteration of it."""
+    cuts = {"i": tiles(p, p0), "j": tiles(m, m0), "r": tiles(p, rows)}
+    launches: list[list[Access]] = []
+
+    def access(step: tuple[int, ...], loops: str, tensor: str, write: bool = False) -> Access:
+        at = dict(zip(loops, step[2:], strict=True))
+        sizes = {name: len(cuts[name][n]) for name, n in at.items()}
+        block = "r" if "r" in at else "i"
+        if tensor == "KEEP":
+            return Access(step, tensor, (step[0], at["j"]), sizes["j"] * word)
+        own, size = (block,), sizes.get(block, 0) * d
+        if tensor in {"K", "V", "DK", "DV"}:
+            own, size = ("j",), sizes["j"] * d
+        elif tensor not in {"Q", "AV", "DAV", "DQ"}:
+            own, size = tuple(sorted(at)), sizes[block] * sizes.get("j", m)
+        return Access(step, tensor, (*step[:2], *(at[n] for n in own)), size * word, write)
+
+    for loops, chosen, read, written in _TRAINING:
+        found = list[Access]()
+        counts = [range(len(cuts[name])) for name in loops]
+        for step in product(range(b), range(h), *counts):
+            found += [access(step, loops, tensor) for tensor in read]
+            summed = zip(step[2 + chosen :], counts[chosen:], strict=True)
+            if all(n == own[-1] for n, own in summed):
+                found.append(access(step, loops, written, write=True))
+        launches.append(found)
+    gradient = {f"phases.{name}.partition.P.P0": rows for name in ("softmax", "softmax_gradient")}
+    return Walk(
+        "a100__unfused_training",
+        {**_cut(m0, p0), **gradient},
+        {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d},
+        launches,
+        [2 + chosen for _, chosen, *_ in _TRAINING],
+        word=word,
+    )
+
+
 def splitk(
     *,
     h: int,
