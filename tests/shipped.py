@@ -87,7 +87,7 @@ LAUNCHED = {
         walks.flash_fwd(**_GROUPED, seen=Seen(400)),
         walks.flash_fwd(**_GROUPED, seen=Seen(400, 140, 3), heads_first=True),
         walks.flash1(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64, offset=100),
-        *(walk(b=1, h=2, p=500, m=600, d=64, p0=64, m0=128) for walk in walks.TRAINED),
+        *(walk(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64) for walk in walks.TRAINED),
         walks.unfused(b=2, h=2, p=300, m=200, d=64, p0=64, m0=64, rows=4),
         walks.unfused_training(b=2, h=2, p=300, m=200, d=64, p0=128, m0=128, rows=4),
         walks.splitk(h=8, g=2, m=250, d=64, m0=64, m1=2, pages=_PAGES, lengths=[250, 190]),
