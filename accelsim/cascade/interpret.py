@@ -318,6 +318,8 @@ class _Run:
             subscripts.append("".join(letters[v] for v in names))
         kept = [v for v in grid.variables if v not in reduced_variables(einsum)]
         target = "".join(letters[v] for v in kept)
+        if not set(target) <= set("".join(subscripts)):
+            return None  # one value for all coordinates of a rank: np.einsum cannot
         out = np.einsum(f"{','.join(subscripts)}->{target}", *operands, optimize=True)
         extents = [
             1 if v not in kept else e for v, e in zip(grid.variables, grid.shape, strict=True)

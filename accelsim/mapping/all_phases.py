@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from accelsim.cascade import Cascade
 from accelsim.errors import Fault, nearest
-from accelsim.mapping.partition import Partition
 from accelsim.spec import Document
 from accelsim.spec.records import MappingSpec
 
@@ -59,13 +58,16 @@ def formats(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:
 
 
 def cut_alike(
-    document: Document[MappingSpec], cascade: Cascade, cuts: dict[str, Partition]
+    document: Document[MappingSpec], cascade: Cascade, cuts: dict[str, dict[str, int]]
 ) -> list[Fault]:
-    """Parts that the cascade itself cuts are of one size in all phases: tensors have them."""
+    """Parts that the cascade itself cuts are of one size in all phases: tensors have them.
+
+    cuts: phase -> part -> its size, fitted ones too.
+    """
     faults, sizes = [], dict[str, tuple[str, int]]()
-    for phase, cut in cuts.items():
+    for phase, extents in cuts.items():
         for part in (p for _, parts in cascade.partitions for p in parts):
-            size = cut.extents.get(part)
+            size = extents.get(part)
             other, expected = sizes.setdefault(part, (phase, size or 0))
             if size is not None and size != expected:
                 message = f"{part} is {size} here and {expected} in phase {other}: tensors have it"

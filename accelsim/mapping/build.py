@@ -65,7 +65,7 @@ def build(
         )
         for phase, cut in cuts.items()
     )
-    faults = cut_alike(document, cascade, cuts)
+    faults = cut_alike(document, cascade, {nest.name: dict(nest.extents) for nest in nests})
     if faults:
         raise MappingError(faults)
     notes = [note for cut in cuts.values() for note in cut.notes]

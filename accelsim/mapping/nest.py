@@ -280,8 +280,13 @@ def span(iterated: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
 
 
 def slot_count(placement: Placement, loops: tuple[Loop, ...]) -> int:
-    """Tiles of a tensor held at once: its slots for each coordinate of the loops kept."""
+    """Tiles of a tensor held at once: its slots for each coordinate of the loops kept.
+
+    A state kept off chip has its slots alone: its other tiles are in memory meanwhile.
+    """
     count = placement.slots
+    if placement.role == "state" and placement.off_chip:
+        return count
     for loop in span(placement.iterated)[1]:
         count *= loops[loop].trips
     return count

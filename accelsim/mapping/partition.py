@@ -27,7 +27,7 @@ _NAMED = re.compile(r"([A-Za-z]\w*)(?:\s*/\s*([A-Za-z]\w*))?")
 class Fit:
     """A part that is as large as a share of a level can hold; above: the `rest` outside it.
 
-    tiles: what the two share.
+    tiles: what the two share, of the tiles inside; the whole rank where it is the innermost part.
     """
 
     part: str
@@ -163,7 +163,13 @@ def partition(
             message = f"{rank}.{found.part}: only one part can be fitted; {fit.part} is already"
             faults.append(source.fault((*at, found.part), message))
         fit = found or fit
+    fitted = (fit.part, fit.above) if fit is not None else ()
     for rank, part in cascade.alike:
+        if fit is not None and (rank in fitted or part in fitted):
+            root = cascade.root(rank if rank in fitted else part)
+            message = f"{root}.{fit.part}: {rank} and {part} are alike: neither can be fitted"
+            faults.append(source.fault((*place[root], fit.part), message))
+            continue
         one, other = out.extents.get(rank), out.extents.get(part)
         if one is not None and other is not None and one != other:
             root = cascade.root(part)
@@ -203,6 +209,8 @@ class _Cutter:
         if innermost in extents or outermost in extents:
             self._fault(innermost, "the name of another part or rank")
             return None
+        if len(self.names) == 2 and (asked := self._asked(innermost)) is not None:
+            return self._fit(innermost, asked, shape)
         size = self._number(innermost)
         if size is None:
             return None
@@ -211,20 +219,13 @@ class _Cutter:
         if tiles * size != shape and not self.masked:
             notes.append(f"{self.rank} padded from {shape} to {tiles * size}: tiles of {size}")
         extents[innermost] = size
-        fit = None
         for part in reversed(self.names[1:-1]):
-            match = _FIT.fullmatch(str(self.sizes[part]))
-            if match is not None:
+            asked = self._asked(part)
+            if asked is not None:
                 if self.names.index(part) != 1:
                     self._fault(part, "only the part right inside the outermost can be fitted")
                     return None
-                level = self.machine.level(match[1])
-                if level is None or level.capacity_bytes is None:
-                    known = [x.name for x in self.machine.levels if x.capacity_bytes is not None]
-                    self._fault(part, f"{match[1]!r} is no level with a capacity", known)
-                    return None
-                fit = (part, match[1], Fraction(1, int(match[2] or 1)))
-                continue
+                return self._fit(part, asked, tiles)
             number = self._number(part)
             if number is None:
                 return None
@@ -236,10 +237,20 @@ class _Cutter:
                 return None
             extents[part] = number
             tiles //= number
-        if fit is None:
-            extents[outermost] = tiles
+        extents[outermost] = tiles
+        return None
+
+    def _asked(self, part: str) -> re.Match[str] | None:
+        """The match of a size that is fit(...)."""
+        return _FIT.fullmatch(str(self.sizes[part]))
+
+    def _fit(self, part: str, asked: re.Match[str], tiles: int) -> Fit | None:
+        level = self.machine.level(asked[1])
+        if level is None or level.capacity_bytes is None:
+            known = [x.name for x in self.machine.levels if x.capacity_bytes is not None]
+            self._fault(part, f"{asked[1]!r} is no level with a capacity", known)
             return None
-        return Fit(*fit, outermost, tiles)
+        return Fit(part, asked[1], Fraction(1, int(asked[2] or 1)), self.names[0], tiles)
 
     def _number(self, part: str) -> int | None:
         try:

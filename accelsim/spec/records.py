@@ -485,7 +485,8 @@ class MappingSpec(Record):
     """A mapping file.
 
     partition: root rank -> part -> size, outermost first: a number, `rest`, UNIT.DIMENSION,
-    fit(LEVEL) or fit(LEVEL / 2). formats: of tensors and tables, where not the machine's word.
+    fit(LEVEL) or fit(LEVEL / 2), right inside the `rest`. formats: of tensors and tables, where not
+    the machine's word.
     edges: whether tiles at the end of a rank are `padded`, or move only what there is (`masked`).
     """
 

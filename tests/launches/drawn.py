@@ -74,8 +74,19 @@ def flash1(draw: st.DrawFn) -> Walk:
 
 
 @st.composite
+def flash1_trained(draw: st.DrawFn) -> Walk:
+    """Forward or backward, on the A100."""
+    return draw(st.sampled_from(walks.TRAINED))(**_ungrouped(draw(_shapes())))
+
+
+@st.composite
 def unfused(draw: st.DrawFn) -> Walk:
     return walks.unfused(**_ungrouped(draw(_shapes())), rows=draw(TILE))
+
+
+@st.composite
+def unfused_training(draw: st.DrawFn) -> Walk:
+    return walks.unfused_training(**_ungrouped(draw(_shapes())), rows=draw(TILE))
 
 
 @st.composite
@@ -140,7 +151,9 @@ def with_slots(walk: Walk, slots: int) -> Walk:
 DRAWN = {
     "flash_fwd": flash_fwd(),
     "flash1": flash1(),
+    "flash1_trained": flash1_trained(),
     "unfused": unfused(),
+    "unfused_training": unfused_training(),
     "splitk": splitk(),
     "block_sparse": block_sparse(),
     "lightning": lightning(),

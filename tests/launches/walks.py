@@ -135,6 +135,65 @@ def flash1(
     return Walk("h200__flash1", _cut(m0, p0), shapes, [found], [2], word=word)
 
 
+def flash1_saved(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, word: int = 2
+) -> Walk:
+    """Every block of queries passes every tile of keys; its output is kept in words.
+
+    The last maximum and denominator of a query are kept for the backward pass.
+    """
+    blocks, passing, found = tiles(p, p0), tiles(m, m0), list[Access]()
+    every = (range(b), range(h), range(len(passing)), range(len(blocks)))
+    for step in product(*every):
+        batch, head, j, i = step
+        rows, block, keys = len(blocks[i]), (batch, head, i), (batch, head, j)
+        found.append(Access(step, "Q", block, rows * d * word))
+        if i == 0:
+            found += [Access(step, tensor, keys, len(passing[j]) * d * word) for tensor in "KV"]
+        states = {"RM": rows * 4, "RD": rows * 4, "O": rows * d * word}
+        ends = {"AV": rows * d * word, "GM": rows * 4, "SD": rows * 4}
+        if j != 0:
+            found += [Access(step, name, block, size) for name, size in states.items()]
+        out = ends if j == len(passing) - 1 else states
+        found += [Access(step, name, block, size, write=True) for name, size in out.items()]
+    shapes = {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d}
+    return Walk("a100__flash1", _cut(m0, p0), shapes, [found], [2], word=word)
+
+
+def flash1_backward(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, word: int = 2
+) -> Walk:
+    """A tile of keys and its gradients stay; every block of queries passes it, with its own.
+
+    The gradient of a block comes back but for the first time, and goes out each time, first of all.
+    """
+    blocks, passing, found = tiles(p, p0), tiles(m, m0), list[Access]()
+    every = (range(b), range(h), range(len(passing)), range(len(blocks)))
+    for step in product(*every):
+        batch, head, j, i = step
+        block, keys = (batch, head, i), (batch, head, j)
+        rows, own = len(blocks[i]), len(passing[j]) * d * word
+        sizes = {"GM": rows * 4, "SD": rows * 4}
+        first, last, whole = i == 0, i == len(blocks) - 1, rows * d * word
+        found.append(Access(step, "Q", block, whole))
+        found += [Access(step, "K", keys, own)] * first
+        found += [Access(step, name, block, size) for name, size in sizes.items()]
+        found.append(Access(step, "DAV", block, whole))
+        found += [Access(step, "V", keys, own)] * first
+        found.append(Access(step, "AV", block, whole))
+        found += [Access(step, "RQ", block, whole)] * (j != 0)
+        done = j == len(passing) - 1
+        found += [Access(step, "RQ", block, whole, write=True)] * (not done)
+        found += [Access(step, "DV", keys, own, write=True)] * last
+        found += [Access(step, "DQ", block, whole, write=True)] * done
+        found += [Access(step, "DK", keys, own, write=True)] * last
+    shapes = {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d}
+    return Walk("a100__flash1_backward", _cut(m0, p0), shapes, [found], [2], word=word)
+
+
+TRAINED = (flash1_saved, flash1_backward)
+
+
 def unfused(
     *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, rows: int, word: int = 2
 ) -> Walk:
@@ -165,6 +224,61 @@ def unfused(
         {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d},
         [scores, softmax, values],
         [4, 3, 3],
+        word=word,
+    )
+
+
+_TRAINING = (  # loops inside those of heads: j over tiles of keys, i over blocks of queries
+    ("ji", 2, ("Q", "K"), "QK"),
+    ("ji", 2, ("KEEP", "QK"), "MK"),
+    ("r", 1, ("MK",), "A"),
+    ("ij", 1, ("A", "V"), "AV"),
+    ("ji", 1, ("A", "DAV"), "DV"),
+    ("ji", 2, ("DAV", "V"), "DA"),
+    ("r", 1, ("A", "DA"), "DS"),
+    ("ji", 2, ("KEEP", "DS"), "DM"),
+    ("ij", 1, ("DM", "K"), "DQ"),
+    ("ji", 1, ("DM", "Q"), "DK"),
+)
+"""Of each kernel: its loops, how many of them choose an instance, what it reads and writes."""
+
+
+def unfused_training(
+    *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, rows: int, word: int = 2
+) -> Walk:
+    """Ten kernels; a result that some loop sums into is written in the last iteration of it."""
+    cuts = {"i": tiles(p, p0), "j": tiles(m, m0), "r": tiles(p, rows)}
+    launches: list[list[Access]] = []
+
+    def access(step: tuple[int, ...], loops: str, tensor: str, write: bool = False) -> Access:
+        at = dict(zip(loops, step[2:], strict=True))
+        sizes = {name: len(cuts[name][n]) for name, n in at.items()}
+        block = "r" if "r" in at else "i"
+        if tensor == "KEEP":
+            return Access(step, tensor, (step[0], at["j"]), sizes["j"] * word)
+        own, size = (block,), sizes.get(block, 0) * d
+        if tensor in {"K", "V", "DK", "DV"}:
+            own, size = ("j",), sizes["j"] * d
+        elif tensor not in {"Q", "AV", "DAV", "DQ"}:
+            own, size = tuple(sorted(at)), sizes[block] * sizes.get("j", m)
+        return Access(step, tensor, (*step[:2], *(at[n] for n in own)), size * word, write)
+
+    for loops, chosen, read, written in _TRAINING:
+        found = list[Access]()
+        counts = [range(len(cuts[name])) for name in loops]
+        for step in product(range(b), range(h), *counts):
+            found += [access(step, loops, tensor) for tensor in read]
+            summed = zip(step[2 + chosen :], counts[chosen:], strict=True)
+            if all(n == own[-1] for n, own in summed):
+                found.append(access(step, loops, written, write=True))
+        launches.append(found)
+    gradient = {f"phases.{name}.partition.P.P0": rows for name in ("softmax", "softmax_gradient")}
+    return Walk(
+        "a100__unfused_training",
+        {**_cut(m0, p0), **gradient},
+        {"B": b, "H": h, "P": p, "M": m, "E": d, "F": d},
+        launches,
+        [2 + chosen for _, chosen, *_ in _TRAINING],
         word=word,
     )
 
