@@ -257,7 +257,9 @@ def measure(timed: Timed, dry_run: bool) -> dict[str, Any]:
         outputs = work()
     except RuntimeError as error:
         text = str(error).split("\n")[0]
-        return {**row, "failed" if timed.own else "refused": f"{type(error).__name__}: {text}"}
+        # Of other classes are memory that is short and faults of the device.
+        refused = not timed.own and type(error) is RuntimeError
+        return {**row, "refused" if refused else "failed": f"{type(error).__name__}: {text}"}
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return {**row, "failed": "an output is not finite"}
     return {**row, **(made_up() if dry_run else on_gpu(work))}

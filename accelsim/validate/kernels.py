@@ -73,6 +73,11 @@ def protocol() -> list[dict[str, Any]]:
     return _answers("protocol")
 
 
+def timed() -> list[dict[str, Any]]:
+    """The cases whose times are measured; see kernels/timing.py. Raises AccelsimError."""
+    return _answers("timing")
+
+
 def built(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cases compiled without a GPU; see kernels/build.py. Raises AccelsimError."""
     return _answers("build", requests)

@@ -1,11 +1,11 @@
 """What times of attention are predicted on a GPU, before any is measured: one row per case.
 
-`kernels/predictions/times_<gpu>.csv` has the rows for the cases that `python -m kernels.timing`
-prints, with its sha256 beside it (`make predictions`). They are made by
+`kernels/predictions/times_<gpu>.csv` has the rows for the cases of `kernels.timed()`, in their
+order, with its sha256 beside it (`make predictions`). Whatever predicts has the form
 
     predict(cases: Iterable[dict[str, Any]], arch: str) -> Iterator[Row]
 
-from that program's JSON, in its order. What is not made again once a run was measured: the file.
+Once a run was made with a file, the file stays as it is.
 """
 
 from __future__ import annotations

@@ -293,6 +293,15 @@ def test_the_fitted_roofline_has_the_median_error_0(record: dict[str, Any]) -> N
     assert sorted(row.of(list(found.values())[-1](row)) for row in rows)[1:3] == [0, 0]
 
 
-def test_predictions_are_made_elsewhere() -> None:
+def test_predictions_are_found_by_the_name_of_a_gpu() -> None:
     assert times.file_of("NVIDIA H200").name == "times_h200.csv"
     assert times.file_of("NVIDIA A100-SXM4-80GB").name == "times_a100.csv"
+
+
+def test_the_cases_can_be_asked_for() -> None:
+    pytest.importorskip("torch")
+    from kernels import timing
+
+    found = kernels.timed()
+    assert [case["name"] for case in found] == [timed.name for timed in timing.times()]
+    assert {"kernel", "family", "case", "flop", "bytes", "products_s", "memory_s"} < set(found[0])
