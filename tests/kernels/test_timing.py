@@ -248,6 +248,25 @@ def test_a_dry_run_of_times(timed_run: tuple[Path, str]) -> None:
         records.load(path)
 
 
+@needs_triton
+def test_the_record_of_a_run_names_its_predictions(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from kernels import measure, records; "
+        "records.PREDICTIONS = pathlib.Path(sys.argv.pop()); measure.main()"
+    )
+    rows = [f"{timed.name},{timed.kernel},1.0,x," for timed in timing.times()]
+    path = tmp_path / "times_h200.csv"
+    path.write_text("\n".join(["case,kernel,seconds,bottleneck,note", *rows, ""]))
+    records.seal(path)
+    words = ("--times", "--dry-run", "--only", "times sdpa_flash", "--out", str(tmp_path / "out"))
+    done = python("-c", code, *words, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "refused" not in done.stdout
+    (record,) = (tmp_path / "out").glob("*.json")
+    expected = {"file": path.name, "sha256": records.sha256(path), "commit": None}
+    assert json.loads(record.read_text())["predictions"] == expected
+
+
 def test_times_and_all_else_are_measured_apart(tmp_path: Path) -> None:
     for words in (("--only", "times dense"), ("--times", "--only", "clocks")):
         done = python("-m", "kernels.measure", "--out", str(tmp_path), *words)
