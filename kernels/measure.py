@@ -1,13 +1,15 @@
-"""Measures on one GPU what the simulator predicts: numbers, traffic, rates. No time of attention.
+"""Measures on one GPU what the simulator predicts: numbers, traffic, rates; times by themselves.
 
     python kernels/measure.py --out kernels/runs [--budget 420] [--only SECTION ...] [--dry-run]
+    python kernels/measure.py --out kernels/runs --times
 
 Sections run in the order of `SECTIONS`, each in a process of its own, so that one that fails or
 hangs takes nothing with it; what failed and what was not reached is in the record, which is written
 anew after every section. The sections of counters run under Nsight Compute. A dry run goes the same
 way on a CPU: kernels in Triton's interpreter on small shapes, counters and rates made up.
 
-Attention is counted and checked, never timed: predictions of its time must come first.
+Attention is counted and checked, and timed with `--times` alone, which refuses to run unless the
+times are predicted in `kernels/predictions/`, sealed and committed. The record names these.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ if not __package__:  # run as a file, whose folder would hide modules such as `t
     sys.path.pop(0)
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from kernels import ncu, protocol, records
+from kernels import ncu, protocol, records, timing
 from kernels.cases import MODULES, Case
 
 ROWS = 64  # of a head that are compared with float64 where a whole reference is too large
@@ -203,6 +205,16 @@ def section_clocks(dry_run: bool) -> dict[str, Any]:
     return rates.clocks(dry_run)
 
 
+def section_times(family: str, dry_run: bool) -> list[dict[str, Any]]:
+    """One family of `kernels.timing`; of each kernel a small case in a dry run."""
+    from kernels import stopwatch
+
+    cases = timing.family(family)
+    if dry_run:
+        cases = stopwatch.one_per_kernel(cases, lambda case: small([case])[0])
+    return list(stopwatch.measured(cases, dry_run))
+
+
 @dataclass(frozen=True)
 class Section:
     """One part of a run, in a process of its own.
@@ -238,6 +250,14 @@ SECTIONS = {
     "clocks": Section(section_clocks, 60),
     "numerics of rows": Section(section_rows, 150),
 }
+
+
+def _times(family: str) -> Section:
+    return Section(lambda dry_run: section_times(family, dry_run), 150)
+
+
+TIMES = {f"times {family}": _times(family) for family in timing.FAMILIES}
+EVERY = {**SECTIONS, **TIMES}
 
 
 def environment() -> dict[str, Any]:
@@ -310,8 +330,7 @@ def run(command: list[str], seconds: float, dry_run: bool) -> None:
 class Run:
     """A run in progress: the record, its file, and how one section is done."""
 
-    def __init__(self, folder: Path, dry_run: bool) -> None:
-        found = environment()
+    def __init__(self, folder: Path, dry_run: bool, found: dict[str, Any]) -> None:
         self.dry_run = dry_run
         self.path = records.new_file(folder, "dry-run" if dry_run else found["name"])
         self.record: dict[str, Any] = {
@@ -328,7 +347,7 @@ class Run:
 
     def do(self, name: str, seconds: float) -> Any:
         """The result of a section, which must be over after some seconds."""
-        section = SECTIONS[name]
+        section = EVERY[name]
         counters = section.counters is not None
         if counters and not self.record["metrics"]:
             self.record["metrics"] = metrics(self.dry_run)
@@ -372,7 +391,7 @@ def conduct(
             this.record["not_reached"].append(name)
         else:
             try:
-                this.record["sections"][name] = this.do(name, min(SECTIONS[name].limit, left))
+                this.record["sections"][name] = this.do(name, min(EVERY[name].limit, left))
             except Exception as error:  # whatever it is, the sections behind it are worth having
                 print(f"{name}: {error}", file=sys.stderr)
                 text = re.sub(r"/[^\s\"']*/", "", str(error)[-1500:])  # of paths the last part
@@ -382,19 +401,45 @@ def conduct(
     this.save()
 
 
+def predicted(gpu: str, dry_run: bool) -> dict[str, Any] | None:
+    """What the record of a run that measures times says of their predictions.
+
+    Ends the program where there are none; a dry run says so and goes on.
+    """
+    names = [timed.name for timed in timing.times()]
+    print(f"{len(names)} cases, about {sum(timing.planned().values()):.0f} s on an H200")
+    try:
+        return records.predictions(records.times_file("h200" if dry_run else gpu), names)
+    except (OSError, ValueError) as error:
+        if not dry_run:
+            sys.exit(f"measure: refused: {error}")
+        print(f"on a GPU this would be refused: {error}")
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the record")
-    parser.add_argument("--budget", type=float, default=420.0, help="seconds; 420 by default")
+    parser.add_argument("--budget", type=float, help="seconds; 420, of times 480 by default")
     parser.add_argument("--dry-run", action="store_true", help="on a CPU, with made-up counters")
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="these sections alone")
-    parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--times", action="store_true", help="predicted times of attention, alone")
+    parser.add_argument("--only", nargs="+", choices=list(EVERY), help="these sections alone")
+    parser.add_argument("--section", choices=list(EVERY), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.section:  # a process of one section: --out is the file of its result
-        given.out.write_text(json.dumps(SECTIONS[given.section].work(given.dry_run)))
+        given.out.write_text(json.dumps(EVERY[given.section].work(given.dry_run)))
         return
-    this = Run(given.out, given.dry_run)
-    names = [name for name in SECTIONS if name in (given.only or SECTIONS)]
+    table = TIMES if given.times else SECTIONS
+    others = [name for name in given.only or () if name not in table]
+    if others:
+        parser.error(f"{others[0]}: times are measured with --times, and nothing else is")
+    found = environment()
+    of_times = predicted(found["name"], given.dry_run) if given.times else None
+    this = Run(given.out, given.dry_run, found)
+    if given.times:
+        this.record["predictions"] = of_times
+    names = [name for name in table if name in (given.only or table)]
+    given.budget = given.budget or (480.0 if given.times else 420.0)
     conduct(this, names, given.budget)
     done, failed = list(this.record["sections"]), this.record["failed"]
     print(f"{this.path}: {len(done)} of {len(names)} sections, {this.record['elapsed_s']} s")

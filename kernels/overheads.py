@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,24 +10,13 @@ import torch
 import triton
 
 from kernels.rates import spread
+from kernels.stopwatch import milliseconds
 
 
 @triton.jit
 def empty(pointer):
     """Nothing: what a launch costs."""
     pass
-
-
-def milliseconds(work: Callable[[], object], repeats: int) -> list[float]:
-    """Time of each of some repeats on the GPU, by events, after one that does not count."""
-    work()
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
-    marks[0].record()
-    for mark in marks[1:]:
-        work()
-        mark.record()
-    torch.cuda.synchronize()
-    return [a.elapsed_time(b) for a, b in itertools.pairwise(marks)]
 
 
 def copies(dry_run: bool) -> dict[str, Any]:

@@ -11,7 +11,8 @@ for one question:
   (arXiv 2510.01817), windows and sinks;
 * `others`: the other kernels, once each.
 
-`warm()` are the small ones again, with what the launch before left in the L2.
+`warm()` are the small ones again, with what the launch before left in the L2. What is timed is in
+`kernels/timing.py`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
     python -m kernels.records runs         every record of a folder, or why it is no evidence
     python -m kernels.records --versions   adds the kernels as they are to versions.json
+    python -m kernels.records --seal       seals the predictions of times
 
 `runs/README.md` says what is in a record. `versions.json` has the sha256 of every committed version
 of the sources that a launch depends on; versions are added, never removed.
@@ -10,9 +11,12 @@ of the sources that a launch depends on; versions are added, never removed.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
+import io
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +28,8 @@ from kernels.ncu import Counted, parse, refuse_times
 SCHEMA = "accelsim-gpu-run/1"
 FIELDS = ("environment", "sources", "sections", "failed", "not_reached", "dry_run")
 VERSIONS = Path(__file__).with_name("versions.json")
+PREDICTIONS = Path(__file__).with_name("predictions")
+RUNS = Path(__file__).with_name("runs")
 MARK = "==SECTION== "  # begins with "==", so that a reader of ncu's CSV takes it for no row
 
 
@@ -110,6 +116,68 @@ def check_seal(path: Path) -> None:
         raise ValueError(f"of what {by.name} lists, a file is missing")
 
 
+def times_file(gpu: str) -> Path:
+    """Where the times of attention on a GPU are predicted: "NVIDIA H200" has times_h200.csv."""
+    name = re.split("[ -]", gpu.lower().removeprefix("nvidia").strip(" -"))[0]
+    return PREDICTIONS / f"times_{name}.csv"
+
+
+def seal_predictions(folder: Path = PREDICTIONS, runs: Path = RUNS) -> list[str]:
+    """Seals the predictions of times in a folder; the names of the files.
+
+    Raises ValueError for a file that changed after a run was made with it: what a run is held
+    against stays as it was before.
+    """
+    used = "".join(path.read_text(encoding="utf-8") for path in sorted(runs.glob("*.json")))
+    files = sorted(folder.glob("times_*.csv"))
+    for path in files:
+        by = seal_file(path)
+        before = by.read_text().split()[0] if by.exists() else sha256(path)
+        if before != sha256(path) and before in used:
+            raise ValueError(f"{path.name}: a run was made with it as it was; it stays so")
+    for path in files:
+        seal(path)
+    return [path.name for path in files]
+
+
+def commit(path: Path) -> str | None:
+    """The commit that a file and its seal are of; None where there is no repository.
+
+    Raises ValueError where they are not as they were committed.
+    """
+    names = [path.name, seal_file(path).name]
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "-C", str(path.parent), *words, "--", *names]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    try:
+        listed = git("ls-files")
+    except OSError:
+        return None
+    if listed.returncode:
+        return None
+    if len(listed.stdout.split()) < len(names) or git("status", "--porcelain").stdout.strip():
+        raise ValueError(f"{path.name} and {names[1]} are not committed as they are")
+    return git("log", "-1", "--format=%H").stdout.strip()
+
+
+def predictions(path: Path, cases: Sequence[str]) -> dict[str, Any]:
+    """What a run that measures times says of its predictions: file, sha256, commit.
+
+    Raises ValueError unless they are there, sealed, committed, and of all cases.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing: times are predicted before they are measured")
+    check_seal(path)
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+    predicted = {row.get("case") for row in rows}
+    without = [name for name in cases if name not in predicted]
+    if without:
+        raise ValueError(f"{path.name} is without {len(without)} cases: {without[0]}, ...")
+    return {"file": path.name, "sha256": sha256(path), "commit": commit(path)}
+
+
 def check_versions(made_with: Mapping[str, str]) -> None:
     """Raises ValueError for sources of a launch that are no committed version."""
     if "cases.py" not in made_with:
@@ -118,6 +186,13 @@ def check_versions(made_with: Mapping[str, str]) -> None:
     for name in LAUNCHED:  # a kernel that is newer than the record is not in it
         if name in made_with and made_with[name] not in known[name]:
             raise ValueError(f"made with an unknown version of {name}")
+
+
+def check_predicted(record: Mapping[str, Any]) -> None:
+    """Raises ValueError for times of attention without predictions from before."""
+    timed = any(name.startswith("times") for name in record["sections"])
+    if timed and not (record.get("predictions") or {}).get("sha256"):
+        raise ValueError("holds times of attention that were not predicted before")
 
 
 def sections(text: str) -> dict[str, str]:
@@ -155,7 +230,8 @@ def load(path: Path) -> dict[str, Any]:
     """A record as evidence: its counters are read anew from the raw CSV and compared.
 
     Raises ValueError for what is not as it was sealed, no JSON, another schema, a dry run, an
-    unknown version of a kernel, a counter that is a time, or counters that the CSV does not show.
+    unknown version of a kernel, times that were not predicted, a counter that is a time, or
+    counters that the CSV does not show.
     """
     check_seal(path)
     try:
@@ -171,6 +247,7 @@ def load(path: Path) -> dict[str, Any]:
     if record["dry_run"] is not False:
         raise ValueError("is a dry run; its numbers are made up")
     check_versions(record["sources"])
+    check_predicted(record)
     counted = {k: v for k, v in record["sections"].items() if k.startswith("counters")}
     raw = sections(raw_file(path).read_text()) if counted else {}
     for name, cases in counted.items():
@@ -202,8 +279,14 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("folder", type=Path, nargs="?", help="print its records as JSON")
     what.add_argument("--versions", action="store_true", help="add the kernels to versions.json")
+    what.add_argument("--seal", action="store_true", help="seal the predictions of times")
     given = parser.parse_args()
-    if given.versions:
+    if given.seal:
+        try:
+            print("\n".join(seal_predictions()) or "no times are predicted")
+        except ValueError as error:
+            sys.exit(f"kernels.records: {error}")
+    elif given.versions:
         print("\n".join(add_versions()) or "all versions are known")
     else:
         json.dump(evidence(given.folder), sys.stdout)

@@ -21,3 +21,15 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (path,) = folder.glob("*.json")
     return path
+
+
+@pytest.fixture(scope="session")
+def timed_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The record of a dry run that measures times, and what it printed."""
+    from tests.kernels.traced import python
+
+    folder = tmp_path_factory.mktemp("times")
+    done = python("kernels/measure.py", "--times", "--dry-run", "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.json")
+    return path, done.stdout

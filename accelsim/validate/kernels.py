@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,11 @@ WORTH_A_PROCESS = 10
 def folder() -> Path:
     """Where the kernels are: a package named `kernels`."""
     return data_root() / "kernels"
+
+
+def short(gpu: str) -> str:
+    """What predictions call a GPU, by its name in records: "NVIDIA H200" is h200."""
+    return re.split("[ -]", gpu.lower().removeprefix("nvidia").strip(" -"))[0]
 
 
 def missing() -> str | None:
@@ -65,6 +71,11 @@ def described(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def protocol() -> list[dict[str, Any]]:
     """The cases of the GPU protocol. Raises AccelsimError."""
     return _answers("protocol")
+
+
+def timed() -> list[dict[str, Any]]:
+    """The cases whose times are measured; see kernels/timing.py. Raises AccelsimError."""
+    return _answers("timing")
 
 
 def built(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +48,7 @@ def predicted(gpu: str) -> list[Row] | None:
 
     Raises AccelsimError for what is no predictions' file.
     """
-    name = re.split("[ -]", gpu.lower().removeprefix("nvidia").strip(" -"))[0]
-    path = kernels.folder() / "predictions" / f"{name}.csv"
+    path = kernels.folder() / "predictions" / f"{kernels.short(gpu)}.csv"
     if not path.is_file():
         return None
     try:

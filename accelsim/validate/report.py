@@ -15,7 +15,7 @@ class Tier:
 
     reason: why it was skipped. checked: what held, in words. faults: what did not; any of them
     fails the tier. misses: predictions that did not come out, which fail nothing. unchecked: what
-    this tier cannot see.
+    this tier cannot see. times: of attention, predicted and measured, a case each.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Tier:
     faults: list[str] = field(default_factory=list)
     misses: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    times: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from accelsim.errors import AccelsimError
-from accelsim.validate import kernels, recorded, suite
+from accelsim.validate import kernels, recorded, suite, timed
 from accelsim.validate.cases import KERNELS
 from accelsim.validate.compare import differences, trace_faults
+from accelsim.validate.predictions import Row
 from accelsim.validate.report import Report, Tier, judged, skipped
 
 TIERS = ("gpu", "interpreter", "recorded")
@@ -116,7 +117,9 @@ def committed() -> Tier:
         return [f"{tier.name}: {line}" for tier in tiers for line in getattr(tier, kind)]
 
     unchecked = [*lines("unchecked"), *NOT_RECORDED]
-    return judged(name, lines("checked"), lines("faults"), unchecked, lines("misses"))
+    found_in_all = judged(name, lines("checked"), lines("faults"), unchecked, lines("misses"))
+    times = [{"record": tier.name, **one} for tier in tiers for one in tier.times]
+    return replace(found_in_all, times=times)
 
 
 def _laid_out(name: str, record: dict[str, Any]) -> Tier:
@@ -135,20 +138,37 @@ def _of_record(name: str, record: dict[str, Any]) -> Tier:
     checked = [f"numbers of {held} of {number} cases within their gates"] if number else []
     faults += [f"section {section} failed: {why}" for section, why in record["failed"].items()]
     unchecked = [f"section {section}: no time was left" for section in record["not_reached"]]
-    rows = recorded.predicted(record["environment"]["name"])
+    timing = timed.has_times(record)
+    rows: list[Row] | None = []
+    if not timing:  # a run of times has no counters
+        rows = recorded.predicted(record["environment"]["name"])
     if rows is None:
         unchecked.append("counters: there are no predictions for this GPU")
-        rows = []
-    compared = recorded.compare(record, rows)
+    compared = recorded.compare(record, rows or [])
     measured = [c for c in compared if c.measured is not None]
     misses = [str(c) for c in measured if c.missed]
     if measured:
         checked.append(f"{len(measured) - len(misses)} of {len(measured)} counters as predicted")
-    if not checked and not faults:
-        faults.append("holds no number and no counter that could be checked")
     if len(measured) < len(compared):
         unchecked.append(f"{len(compared) - len(measured)} predicted counters were not measured")
-    return judged(name, checked, faults, unchecked, misses)
+    times = _times(record) if timing else judged("times", [], [], [])
+    checked, faults = checked + times.checked, faults + times.faults
+    if not checked and not faults:
+        faults.append("holds no number, no counter and no time that could be checked")
+    found = judged(name, checked, faults, unchecked + times.unchecked, misses + times.misses)
+    return replace(found, times=times.times)
+
+
+def _times(record: dict[str, Any]) -> Tier:
+    """Times of a record beside the predicted ones."""
+    try:
+        found = timed.compare(record)
+    except AccelsimError as error:
+        return judged("times", [], [str(error)], [])
+    misses = [str(row) for row in found.rows if row.missed]
+    checked = timed.summary(found.rows)
+    tier = judged("times", checked, found.faults, found.unchecked, misses)
+    return replace(tier, times=[timed.entry(row) for row in found.rows])
 
 
 _TIERS = {"gpu": gpu, "interpreter": interpreter, "recorded": committed}

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from accelsim.validate import kernels
+from accelsim.validate import kernels, times
 from accelsim.validate.predictions import COUNTERS, Row, as_csv
 from kernels import records
 from kernels.cases import MODULES
@@ -243,6 +243,58 @@ def test_what_was_not_done_is_said(record: Path, capsys: pytest.CaptureFixture[s
         f"  not checked: {NAME}.json: section clocks: no time was left",
         f"  not checked: {NAME}.json: counters: there are no predictions for this GPU",
     ]
+
+
+@pytest.fixture
+def run_of_times(
+    timed_run: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A record of times, all of 1 ms, with the predictions that it was made with."""
+    folder = copied(tmp_path / "kernels")
+    monkeypatch.setattr(kernels, "folder", lambda: folder)
+    made: dict[str, Any] = json.loads(timed_run[0].read_text())
+    del made["sections"]["times grouped"]  # made small, its case is one of `causal`
+    cases = [case for section in made["sections"].values() for case in section]
+    path = folder / "predictions" / "times_h200.csv"
+    path.write_text(times.as_csv(time_of(c["name"], c["kernel"], 1.1e-3) for c in cases))
+    records.seal_predictions(path.parent)
+    made |= {"dry_run": False, "predictions": records.predictions(path, [])}
+    made["environment"]["name"] = "NVIDIA H200"
+    run = folder / "runs" / f"{NAME}.json"
+    run.parent.mkdir()
+    run.write_text(json.dumps(made))
+    records.seal(run)
+    return run
+
+
+def time_of(case: str, kernel: str, seconds: float) -> times.Row:
+    return times.Row(case, kernel, seconds, "", "")
+
+
+@needs_triton
+def test_a_run_of_times_as_it_was_made(
+    run_of_times: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What kernels/measure.py writes is what is read here."""
+    status, shown = lines(capsys)
+    assert status == 0
+    assert shown[:3] == [
+        "PASSED  recorded",
+        f"  {NAME}.json: times: 10 of 10 within 12% of the measured",
+        f"  {NAME}.json: times, predicted: mean absolute error 10.0%, worst +10.0% (n = 10)",
+    ]
+    assert [line for line in shown if "not checked" in line and "sources" not in line] == []
+
+
+@needs_triton
+def test_times_without_predictions_are_refused(
+    run_of_times: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(run_of_times, lambda made: made.update(predictions=None))
+    status, shown = lines(capsys)
+    assert status == 1
+    fault = f"  fault: {NAME}.json: holds times of attention that were not predicted before"
+    assert shown[:2] == ["FAILED  recorded", fault]
 
 
 @needs_triton

@@ -88,6 +88,7 @@ def test_json(found: list[dict[str, Any]], capsys: Capture) -> None:
         "faults": [f"{LABEL}: an output is not finite"],
         "misses": [],
         "unchecked": tiers.NOT_INTERPRETED,
+        "times": [],
     }
 
 
@@ -217,7 +218,7 @@ def test_the_protocol_has_the_sections_that_are_asked_for(
     for name, value in (("missing", None), ("no_gpu", None), ("has_ncu", True)):
         monkeypatch.setattr(kernels, name, lambda value=value: value)
     monkeypatch.setattr(kernels, "measured", measured)
-    assert tiers.gpu().faults == ["holds no number and no counter that could be checked"]
+    assert tiers.gpu().faults == ["holds no number, no counter and no time that could be checked"]
     of_kernels = [name for name in SECTIONS if name.startswith("numerics ")]
     of_kernels.remove("numerics of rows")
     assert asked == [*of_kernels, "counters shapes", "counters others"]
