@@ -40,8 +40,8 @@ SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arra
 # Of `settings`.
 (
     CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
-    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN,
-) = range(12)  # fmt: skip
+    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN, UNITS,
+) = range(13)  # fmt: skip
 SCHEDULES = ("grid", "static", "dynamic")
 GRID_ORDER, STATIC = 0, 1
 # Of `clock`.
@@ -49,9 +49,9 @@ FOLLOWING, HEAP, SERVED, LATEST, RECORDED = range(5)
 # Of `slots`: RAN: instances that ran there before this one.
 STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
 OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
-# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then; whether
-# that stands in the heap. Of a transfer that goes on: its part from outside that is left, or
-# PARKED; begin; end so far.
+# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then;
+# whether that stands in the heap. Of a transfer that goes on: its part from outside that is left,
+# or PARKED; begin; end so far.
 DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR = range(8)
 PARKED = -1
 
@@ -137,12 +137,12 @@ class Tables(NamedTuple):
 class State(NamedTuple):
     """What changes during a run.
 
-    heap [clusters, 3]: time, order, cluster. ready [slots, entries]: when each entry's result can
-    be used, or NEVER. at [slots, loops]: coordinates, of the grid's loops those of the instance.
-    free [clusters + 1, servers]: when servers are; the last row is of those that all clusters
-    share. last: when each had ended what it did; others may have made it free later than that. recorded [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to
-    totals: of the cache. size, homes, arrives: of each tile. moves [tensors, 2]: bytes read and
-    written.
+    heap [N, 3]: time, order, cluster. ready [slots, entries]: when each entry's result can be used,
+    or NEVER. at [slots, loops]: coordinates, of the grid's loops those of the instance. free
+    [clusters + 1, servers]: when servers are; the last row is of those that all clusters share.
+    last: when each had ended what it did; others may have made it free later than that. recorded
+    [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to totals: of the
+    cache. size, homes, arrives: of each tile. moves [tensors, 2]: bytes read and written.
     """
 
     clock: Int
@@ -201,10 +201,10 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     _push(heap, clock[HEAP], slots[slot, ENDED], mine, cluster)
                     clock[HEAP] += 1
                     slots[slot, STATE] = QUEUED_OVER
-                if slots[slot, STATE] == QUEUED_OVER:
-                    if _before(slots[slot, ENDED], mine, until, upto):
-                        until, upto = slots[slot, ENDED], mine
                 if slots[slot, STATE] != RUNNING:
+                    over = slots[slot, STATE] == QUEUED_OVER
+                    if over and _before(slots[slot, ENDED], mine, until, upto):
+                        until, upto = slots[slot, ENDED], mine
                     continue
                 for lane in range(n_lanes):
                     asks = lanes[slot, at(lane), ASKS]
@@ -355,10 +355,14 @@ def _take(t: Tables, s: State, slot: int, now: int) -> None:
     kind = t.script_of[number]
     entries = t.script[kind + 1].entries - t.script[kind].entries
     s.clock[FOLLOWING] += 1
+    cluster = slot % t.settings[CLUSTERS]
+    takes = t.settings[NEXT] if stays else t.settings[START]
+    for unit in range(t.settings[UNITS]):
+        s.free[cluster, unit] = max(s.free[cluster, unit], now) + takes
     s.slots[slot, STATE] = RUNNING
     s.slots[slot, INSTANCE] = number
     s.slots[slot, SCRIPT_OF] = kind
-    s.slots[slot, BEGAN] = now + (t.settings[NEXT] if stays else t.settings[START])
+    s.slots[slot, BEGAN] = now
     s.slots[slot, ENDED] = s.slots[slot, BEGAN]
     s.slots[slot, LEFT] = entries
     s.slots[slot, RAN] = ran + 1

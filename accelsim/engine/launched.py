@@ -36,8 +36,13 @@ def run_phase(
     made = scripts(phase)
     tables = _tables(program, phase, made)
     state = _state(program, phase, made, begin, record)
+    if program.warm:
+        while not clusters.advance(tables, state, SLICE):
+            report(int(state.clock[clusters.FOLLOWING]) / instances(phase) / 2)
+        state = _again(state, _state(program, phase, made, begin, record))
     while not clusters.advance(tables, state, SLICE):
-        report(int(state.clock[clusters.FOLLOWING]) / instances(phase))
+        share = int(state.clock[clusters.FOLLOWING]) / instances(phase)
+        report((1 + share) / 2 if program.warm else share)
     report(1.0)
     return _finish(state, program, phase, begin)
 
@@ -45,7 +50,8 @@ def run_phase(
 def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
     """What stays as it is; layouts in clusters.py."""
     launch, memory = phase.launch, program.memory
-    assert launch is not None and memory is not None  # lowered together
+    assert launch is not None
+    assert memory is not None  # lowered together
     inner = [_channel(one) for one in memory.inner]
     moved = _MovedTables.make(phase, [one[0] for one in inner])
     tasks, holds = _tasks(phase)
@@ -69,6 +75,7 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
         clusters.ROOM: 0 if capacity is None else capacity // memory.partitions,
         clusters.CACHE_LATENCY: memory.cache_latency,
         clusters.GRAIN: memory.grain_bytes,
+        clusters.UNITS: sum(server.kind == "unit" for server in program.servers),
     }
     begins = [(0, 0, 0, 0)]
     for one in made.scripts:
@@ -184,7 +191,8 @@ class _MovedTables:
 def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: int | None) -> State:
     """An idle machine, when the launch has got there."""
     launch, memory = phase.launch, program.memory
-    assert launch is not None and memory is not None  # lowered together
+    assert launch is not None
+    assert memory is not None  # lowered together
     slots, servers = program.clusters * launch.slots, len(program.servers)
     entries = max(len(script.task) for script in made.scripts)
     tiles = max((one.first + one.tiles for one in phase.moved), default=0)
@@ -228,6 +236,12 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
     for slot in range(slots):
         state.heap[slot] = begin + launch.cost, slot, slot % program.clusters
     return state
+
+
+def _again(before: State, state: State) -> State:
+    """A fresh state with the cache as a run has left it."""
+    state.totals[cache.USED :] = before.totals[cache.USED :]
+    return state._replace(links=before.links, dirty=before.dirty, size=before.size)
 
 
 def _finish(state: State, program: Program, phase: Phase, begin: int) -> PhaseExecution:

@@ -128,7 +128,11 @@ def fitting_instances(
         if level.capacity_bytes is None:
             continue
         held = sum(
-            (p.tile_bytes * slot_count(p, loops) for p in placements if p.level is level),
+            (
+                p.tile_bytes * slot_count(p, loops)
+                for p in placements
+                if p.level is level and not p.overbook
+            ),
             Fraction(0),
         )
         spare = limits.reserved_bytes if level is machine.levels[-1] else 0

@@ -181,7 +181,7 @@ def _with_holds(machine: Machine, nest: Nest, task: DraftTask, server: dict[str,
     for level in machine.levels[1:]:
         if level.bandwidth is None or task.name != task.tensor:
             continue
-        size = _read(nest, nest.binding(task.tensor), level.name)
+        size = _crossing(nest, nest.binding(task.tensor), level.name)
         if size:
             also.append((server[level.name], size / level.bandwidth))
     slows = tuple(
@@ -190,10 +190,11 @@ def _with_holds(machine: Machine, nest: Nest, task: DraftTask, server: dict[str,
     return dataclasses.replace(task, also=tuple(also), slows=slows)
 
 
-def _read(nest: Nest, binding: Binding, level: str) -> Fraction:
-    """Bytes of a level that the threads of an instance read for one tile of an Einsum."""
+def _crossing(nest: Nest, binding: Binding, level: str) -> Fraction:
+    """Bytes that the threads of an instance read of a level, and write there, for one tile."""
     times = dict(binding.reads)
     tensors = dict.fromkeys(access.tensor for access in binding.einsum.inputs)
+    tensors[binding.einsum.name] = None
     return sum(
         (
             placement.tile_bytes * times.get(placement.tensor, 1)

@@ -3,26 +3,37 @@
 * **Instances.** The first `grid` loops choose an instance: the phase of the loops inside, at those
   coordinates, with counts, epochs and edges of its own (`instance.py`). Each runs in one slot of a
   cluster; slot s is in cluster s modulo the number of clusters. Instances share nothing.
-* **Which slot.** `grid`, `dynamic`: whenever slots are free, the next instance in the order of the
-  loops goes to the one that is free since longest, of several to the first. `static`: slot s runs
-  the instances s, s + slots, s + 2 slots... An instance begins `start` ticks after its slot was
-  free, or `next` ticks where one before it ran there under `static` or `dynamic` (a kernel that
-  stays); the first ones `cost` ticks after the phase began. It ends when its last task has ended.
+* **Which slot.** All slots are free `cost` ticks after the phase began, and again when their
+  instance is over: when its last task has ended. Slots that are free are served in the order of
+  (time, slot). Under `grid` and `dynamic` each takes the next instance in the order of the loops;
+  under `static` slot s takes s, s + slots, s + 2 slots... An instance begins when its slot takes
+  it, and that takes something of its cluster: every unit there is free so many ticks later, from
+  then or from when it is free: `start`, but `next` under `static` and `dynamic` where an instance
+  ran before in the slot (a kernel that stays).
 * **Lanes.** The tasks of an instance stand in lanes and are taken one at a time in program order
-  within each: transfers in one, and all Einsums in one (`in_order`) or those of each unit. The
-  first task of a lane *asks* when the one before it has ended and its waits are over.
-* **Who is served.** All that ask are served in the order of (time, slot, lane), each at once: a
-  server that it occupies is its own from the time it is free, or it asks, for the ticks named; the
-  task ends when it has had the last of them. A cluster has servers of its own; those that are
-  `shared` serve all clusters.
+  within each: transfers in one; all Einsums in one (`in_order`), or else those of each unit. Lanes
+  of an instance are numbered: transfers first, then Einsums, by server. The first task of a lane
+  *asks* when the one before it has ended, its waits are over and the instance has begun.
+* **Who is served.** All that ask are served in the order of (time, slot, lane), slots that are free
+  before all others, each at once: a server that it occupies is its own from the time it is free, or
+  it asks, for the ticks named; the task ends when it has had the last of them. A cluster has
+  servers of its own; those that are `shared` serve all clusters.
 * **Slowed.** An Einsum that starts on its unit makes each server that it slows free later, by the
-  ticks named: two units of a cluster that work at a time are not independent.
-* **Transfers.** They occupy servers by their bytes (`Memory`). Through a cache, a tile that is not
-  there occupies the outermost channel, too, and so does one that has to leave it; the cache is that
-  of `engine/cache.py`, asked in the order in which transfers are served. What comes from outside
-  comes a grain at a time: the next one asks when the one before has ended, so that several share
-  the channel. A tile on its way from outside is waited for, not asked for again. What is loaded can
-  be used a latency after the transfer has ended.
+  ticks named, from then or from when it is free: two units of a cluster that work at a time are not
+  independent.
+* **Transfers** occupy servers by their bytes (`Memory`, ticks rounded up): the channel of the level
+  inside, the port, the cache's channel, all from when they ask. Without a cache, all of it comes
+  from outside or goes there. Through one, the cache of `engine/cache.py` is asked in the order in
+  which transfers are served (slot s near to partition s modulo their number). What leaves it then
+  occupies the outermost channel, as a whole; and what misses it comes from outside.
+* **Outside.** What comes from outside or goes there occupies the outermost channel a grain at a
+  time, the first when the transfer asks; the next one asks when the one before has ended, in the
+  order as above. So several share the channel. A tile that another transfer has under way waits
+  for the end of its last grain and asks again, for nothing.
+* A transfer ends when it has had all of this. What it loads can be used `cache_latency` later; what
+  comes from outside, that of the outermost channel later still; what was waited for, not before it
+  can be used where it came first. A transfer of no bytes occupies nothing.
+* A phase ends when its last task has ended.
 """
 
 from __future__ import annotations

@@ -206,7 +206,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Program:
-    """What runs: servers, phases, and the unit of time. notes: what the reader must know."""
+    """What runs: servers, phases, and the unit of time. notes: what the reader must know.
+
+    Of launches: clusters, and memory, through which transfers go. warm: the cache begins each phase
+    as the same phase, run before, has left it; else empty.
+    """
 
     name: str
     clock_hz: Fraction
@@ -216,3 +220,4 @@ class Program:
     notes: tuple[str, ...] = ()
     clusters: int = 1
     memory: Memory | None = None
+    warm: bool = False
