@@ -350,6 +350,9 @@ def run(
     kind: Kind = None,
     engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",
     settings: Settings = None,
+    warm: Annotated[
+        bool, typer.Option(help="begin with the cache as the same launch has left it before")
+    ] = False,
     timeline: Annotated[Path | None, typer.Option(help="write a Perfetto timeline here")] = None,
     timeline_tasks: Annotated[
         int | None, typer.Option(help="tasks shown in the timeline (20,000 unless said)")
@@ -366,6 +369,8 @@ def run(
 
       accelsim run --mapping fusemax__attention_1pass --model bert --seq-len 4096
       --set arch.levels.global_buffer.capacity="8 MiB" --timeline out.json
+
+      accelsim run --mapping h200__flash_fwd --model llama3-8b --seq-len 8192 --warm
     """
     from accelsim import verbs
     from accelsim.report.tables import result_table
@@ -387,6 +392,7 @@ def run(
             seq_len,
             engine_name=engine,
             settings=_with_kind(kind, settings),
+            warm=warm,
             record=(timeline_tasks or DEFAULT_SHOWN) if timeline else 0,
             progress=lambda share: bar.update(shown, completed=share),
         )

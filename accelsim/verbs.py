@@ -63,6 +63,7 @@ def simulate(
     *,
     engine_name: str = "steady",
     settings: Sequence[str] = (),
+    warm: bool = False,
     record: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Run:
@@ -70,23 +71,29 @@ def simulate(
 
     mapping_name, model: shipped names or .yaml files. seq_len: length of the sequence.
     settings: `arch.PATH=VALUE`, `mapping.PATH=VALUE`, `workload.PATH=VALUE`, over the files.
+    warm: the cache begins each launch as the same launch has left it before, not empty.
     record: task instances kept per phase, for a timeline. progress: called with the share done.
     """
     if record < 0:
         raise AccelsimError(f"record: expected 0 or more, got {record}")
     loaded = _load(mapping_name, model, seq_len, settings)
     mapped, machine = loaded.mapping, loaded.machine
-    if machine.clusters > 1 or machine.cache is not None:
-        what = "clusters" if machine.cache is None else "clusters and a cache"
-        message = f"{machine.name} is a machine of {machine.clusters} {what}, whose time is not"
-        help = (f"`accelsim traffic --mapping {mapping_name}` counts what it moves",)
-        raise AccelsimError(Fault(f"{message} simulated", help=help))
-    lowered = program.lower(mapped)
+    if warm and machine.cache is None:
+        raise AccelsimError(f"warm: {machine.name} has no cache that could be")
+    lowered = dataclasses.replace(program.lower(mapped), warm=warm)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
     formats = {p.tensor: p.word_bytes for nest in mapped.nests for p in nest.placements}
     bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
-    result = measure(lowered, machine, execution, bounds=bounds, inputs=loaded.inputs, masks=masks)
+    result = measure(
+        lowered,
+        machine,
+        execution,
+        bounds=bounds,
+        inputs=loaded.inputs,
+        flops=2 * analysis.total_counts(mapped.cascade, loaded.shapes, loaded.tables).get("mac", 0),
+        masks=masks,
+    )
     result = dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
     return Run(result, lowered, execution)
 

@@ -10,6 +10,7 @@ from accelsim.analysis.bounds import (
     bounds,
     intensity,
 )
+from accelsim.analysis.counts import total_counts
 from accelsim.analysis.formulas import Formula, Product, evaluate
 from accelsim.analysis.passes import PassAnalysis, passes
 from accelsim.analysis.summary import Summary, summary
@@ -41,6 +42,7 @@ __all__ = [
     "intensity",
     "passes",
     "summary",
+    "total_counts",
     "wrong_indices",
     "wrong_tables",
 ]

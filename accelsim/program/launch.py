@@ -104,8 +104,8 @@ class Memory:
     """Channels that a transfer occupies at the same time.
 
     inner: of levels inside. port: of one cluster. cache: of the cache; None where none is. outer:
-    the outermost; through a cache, of what misses it only; grain_bytes of it at a time. capacity_bytes (None without a cache),
-    partitions, cache_latency: of the cache.
+    the outermost; through a cache, of what misses it only; grain_bytes of it at a time.
+    capacity_bytes (None without a cache), partitions, cache_latency: of the cache.
     """
 
     outer: Channel

@@ -21,6 +21,14 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds / 1e-9:.4g} ns"
 
 
+def show_flops(per_second: float) -> str:
+    """Operations per second with the prefix that keeps them at or above one."""
+    for factor, unit in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
+        if per_second >= factor:
+            return f"{per_second / factor:.4g} {unit}"
+    return f"{per_second:.4g} FLOP/s"
+
+
 def show_energy(picojoules: float) -> str:
     """An energy with the prefix that keeps it at or above one."""
     for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
@@ -35,6 +43,8 @@ def result_table(result: Result) -> RenderableType:
     head.add_row("time", f"{show_seconds(result.seconds)}  ({result.cycles:,} cycles)")
     bound = result.bounds["cycles"]
     share = bound / result.cycles if result.cycles else 0.0
+    if result.flops_per_second:
+        head.add_row("speed", f"{show_flops(result.flops_per_second)}  (multiply-accumulates)")
     head.add_row(
         "lower bound", f"{bound:,.0f} cycles ({share:.1%} of the time), {result.bounds['by']}"
     )
@@ -52,12 +62,14 @@ def result_table(result: Result) -> RenderableType:
     head.add_row("tasks", f"{result.tasks:,}{_executed(result)} on engine {result.engine}")
 
     units = Table(title="servers: share of the time", title_justify="left")
-    for column in ("", "busy", "wait: data", "slot", "bandwidth", "order", "at the end"):
+    causes = list(dict.fromkeys(c for waits in result.wait_cycles.values() for c in waits))
+    named = [f"wait: {cause}" if not i else cause for i, cause in enumerate(causes)]
+    for column in ("", "busy", *named, "at the end"):
         units.add_column(column, justify="left" if not column else "right")
     total = max(result.ticks / result.ticks_per_cycle, 1e-30)
     for name, busy in result.busy_cycles.items():
         waits = result.wait_cycles[name]
-        shares = [busy, *(waits[c] for c in ("data", "slot", "bandwidth", "order"))]
+        shares = [busy, *(waits[c] for c in causes)]
         row = [f"{share / total:.2%}" for share in (*shares, result.tail_cycles[name])]
         units.add_row(name, *row)
 

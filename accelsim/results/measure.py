@@ -9,9 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 from accelsim.arch import Machine
-from accelsim.program import CAUSES, Action, Program
+from accelsim.program import CAUSES, Action, Phase, Program, Server
+from accelsim.program.instance import instances
 from accelsim.results.counted import action_table, happened, traffic, traffic_by_tensor
-from accelsim.results.execution import Execution, PhaseExecution
+from accelsim.results.execution import LOSSES, Execution, PhaseExecution
 from accelsim.results.result import Result
 
 # A multiply-accumulate reads two registers and updates one; other operations read two, write one.
@@ -25,9 +26,13 @@ def measure(
     *,
     bounds: dict[str, Any],
     inputs: dict[str, Any],
+    flops: int = 0,
     masks: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> Result:
-    """The Result of a run. Times in cycles of the machine's clock. masks: of each phase's tiles."""
+    """The Result of a run. Times in cycles of the machine's clock. masks: of each phase's tiles.
+
+    flops: two for each multiply-accumulate of the cascade.
+    """
     counted = list(happened(program, [run.executed.tolist() for run in execution.phases]))
     energy = _energy(machine, counted)
     registers = {
@@ -43,6 +48,7 @@ def measure(
     busy = _per_server(program, [p.busy for p in execution.phases])
     tail = _per_server(program, [p.tail for p in execution.phases])
     active = _active(program, execution)
+    seconds = float(Fraction(total, per_cycle) / program.clock_hz)
     units = [server.name for server in program.servers if server.kind == "unit"]
     return Result(
         name=program.name,
@@ -50,30 +56,26 @@ def measure(
         cycles=-(-total // per_cycle),
         ticks=total,
         ticks_per_cycle=per_cycle,
-        seconds=float(Fraction(total, per_cycle) / program.clock_hz),
+        seconds=seconds,
+        flops_per_second=flops / seconds if seconds else 0.0,
         energy_pj=float(sum(energy.values()) + sum(of_one.values())),
         energy_all_registers_pj=float(sum(energy.values()) + sum(registers.values())),
         energy_by_part_pj={part: float(pj) for part, pj in {**energy, **of_one}.items()},
         area_um2={name: float(area) for name, area in machine.area_um2.items()},
-        utilization={name: busy[name] / total if total else 0.0 for name in units},
+        utilization={name: float(busy[name] / total) if total else 0.0 for name in units},
         active={name: _share(sum(active[name].values()), total) for name in units},
         active_by_einsum={
             name: {einsum: _share(time, total) for einsum, time in active[name].items()}
             for name in units
         },
-        traffic_bytes=traffic(machine, counted),
-        traffic_by_tensor=traffic_by_tensor(machine, counted),
+        traffic_bytes={**traffic(machine, counted), **_outside(machine, execution)},
+        traffic_by_tensor=traffic_by_tensor(machine, counted)
+        | _outside_by_tensor(machine, execution),
         actions=action_table(counted),
         tasks=execution.tasks,
-        busy_cycles={name: ticks / per_cycle for name, ticks in busy.items()},
-        wait_cycles={
-            server.name: {
-                cause: sum(int(p.waits[s, c]) for p in execution.phases) / per_cycle
-                for c, cause in enumerate(CAUSES)
-            }
-            for s, server in enumerate(program.servers)
-        },
-        tail_cycles={name: ticks / per_cycle for name, ticks in tail.items()},
+        busy_cycles={name: float(ticks / per_cycle) for name, ticks in busy.items()},
+        wait_cycles=_waits(program, execution),
+        tail_cycles={name: float(ticks / per_cycle) for name, ticks in tail.items()},
         bottleneck=max(busy, key=lambda name: busy[name]),
         buffers=_buffers(program, machine),
         bounds=bounds,
@@ -85,6 +87,7 @@ def measure(
                 "tasks": {t.name: int(run.executed[i]) for i, t in enumerate(phase.tasks)},
                 "masks": (masks or {}).get(phase.name, []),
                 "extrapolation": _extrapolation(run),
+                **_launch(program, phase, run),
             }
             for phase, run in zip(program.phases, execution.phases, strict=True)
         ],
@@ -126,11 +129,75 @@ def _without_energies(machine: Machine) -> list[str]:
     return [f"{machine.name} gives no energies: what is said of energy is 0 for want of them"]
 
 
-def _per_server(program: Program, columns: list[Any]) -> dict[str, int]:
+def _many(program: Program, server: Server) -> int:
+    """How many there are of a server."""
+    return 1 if server.shared else program.clusters
+
+
+def _per_server(program: Program, columns: list[Any]) -> dict[str, Fraction]:
+    """Ticks of a server, of which there may be one in each cluster: their mean."""
     return {
-        server.name: sum(int(column[s]) for column in columns)
+        server.name: Fraction(sum(int(column[s]) for column in columns), _many(program, server))
         for s, server in enumerate(program.servers)
     }
+
+
+def _waits(program: Program, execution: Execution) -> dict[str, dict[str, float]]:
+    """Cycles that a server stood idle, by cause; two more causes where phases are launched."""
+    launched = any(phase.launch is not None for phase in program.phases)
+    out: dict[str, dict[str, float]] = {}
+    for s, server in enumerate(program.servers):
+        per = program.ticks_per_cycle * _many(program, server)
+        out[server.name] = {
+            cause: sum(int(p.waits[s, c]) for p in execution.phases) / per
+            for c, cause in enumerate(LOSSES if launched else CAUSES)
+        }
+    return out
+
+
+def _launch(program: Program, phase: Phase, run: PhaseExecution) -> dict[str, Any]:
+    """What a launch came to, beside what any phase has."""
+    launch, moves = phase.launch, run.moves
+    if launch is None or moves is None:
+        return {}
+    found: dict[str, Any] = {
+        "instances": instances(phase),
+        "slots": program.clusters * launch.slots,
+        "schedule": launch.schedule,
+    }
+    if moves.through_cache:
+        found["cache"] = {
+            "requested": sum(sum(both) for both in moves.requested.values()),
+            "read": sum(moves.read.values()),
+            "written": moves.written,
+            "dirty": moves.dirty,
+            "fabric": moves.fabric,
+            "warm": program.warm,
+        }
+    return {"launch": found}
+
+
+def _outside(machine: Machine, execution: Execution) -> dict[str, dict[str, int | float]]:
+    """Bytes between a cache and the outermost level, while launches ran."""
+    if machine.cache is None:
+        return {}
+    moves = [run.moves for run in execution.phases if run.moves is not None]
+    read = sum(sum(one.read.values()) for one in moves)
+    return {machine.outermost.name: {"read": read, "write": sum(one.written for one in moves)}}
+
+
+def _outside_by_tensor(
+    machine: Machine, execution: Execution
+) -> dict[str, dict[str, dict[str, int | float]]]:
+    """What of that each tensor was read; of which tensor a cache writes is not told apart."""
+    if machine.cache is None:
+        return {}
+    out: dict[str, dict[str, int | float]] = {}
+    for run in execution.phases:
+        for tensor, size in run.moves.read.items() if run.moves is not None else ():
+            so_far = out.setdefault(tensor, {"read": 0, "write": 0})
+            so_far["read"] += size
+    return {machine.outermost.name: out}
 
 
 def _share(time: Fraction | int, total: int) -> float:
@@ -142,8 +209,9 @@ def _active(program: Program, execution: Execution) -> dict[str, dict[str, Fract
     out: dict[str, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for phase, run in zip(program.phases, execution.phases, strict=True):
         for task, executed in zip(phase.tasks, run.executed, strict=True):
-            name = program.servers[task.server].name
-            out[name][task.tensor] += int(executed) * task.occupancy * task.active
+            server = program.servers[task.server]
+            worked = int(executed) * task.occupancy * task.active
+            out[server.name][task.tensor] += worked / _many(program, server)
     return out
 
 

@@ -13,6 +13,7 @@ from accelsim.errors import AccelsimError, Fault, nearest
 class Result:
     """What a run of a Program on a machine came to. See docs/results.md for each number.
 
+    flops_per_second: two for each multiply-accumulate of the cascade; padding counts for nothing.
     cycles: whole clock cycles from start to end, rounded up; ticks / ticks_per_cycle exactly.
     energy_pj: with the register file of one element per unit, as FuseMax's artifact counts;
     energy_all_registers_pj: with those of all. energy_by_part_pj: of energy_pj.
@@ -32,6 +33,7 @@ class Result:
     ticks: int
     ticks_per_cycle: int
     seconds: float
+    flops_per_second: float
     energy_pj: float
     energy_all_registers_pj: float
     energy_by_part_pj: dict[str, float]

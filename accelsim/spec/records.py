@@ -398,10 +398,10 @@ class WorkloadSpec(Record):
 class BindingSpec(Record):
     """Where and how one Einsum runs.
 
-    spatial: dimension of the unit -> rank spread over it, or ranks, whose points together are. stage: how far behind the first stage:
-    tiles, or iterations of loops ({P1: 1} is one iteration of the loop over P1). drain: cycles
-    until its result has left the unit, a number or UNIT.DIMENSION. copies: elements that do the
-    same work, each for itself. instruction: the unit's instruction that does it.
+    spatial: dimension of the unit -> rank spread over it, or ranks whose points together are.
+    stage: how far behind the first stage: tiles, or iterations of loops ({P1: 1} is one iteration
+    of the loop over P1). drain: cycles until its result has left the unit, a number or
+    UNIT.DIMENSION. copies: elements that do the same work. instruction: of the unit, that does it.
     """
 
     unit: Name

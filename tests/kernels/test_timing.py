@@ -89,7 +89,7 @@ def test_work_of_a_case() -> None:
 
 def test_the_roofline_has_the_rates_of_the_machine() -> None:
     machine = spec.load("h200", "arch").spec.model_dump()
-    bandwidth = float(machine["levels"]["hbm"]["bandwidth"])
+    bandwidth = float(machine["levels"]["dram"]["bandwidth"])
     clock = float(machine["clock"])
     multiplied = math.prod(machine["units"]["tensor_core"]["shape"].values())
     flops = 2 * multiplied * machine["clusters"] * clock

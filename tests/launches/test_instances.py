@@ -61,7 +61,7 @@ def test_copies_do_the_same_work_again() -> None:
 def test_states_go_out_before_they_come_back(walk: Walk, slots: int, bandwidth: str) -> None:
     """And come back before they are used: of each block, in each visit."""
     slot = {f"phases.flash1.storage.{tensor}.slots": slots for tensor in "QKV"}
-    changes = (("levels.hbm.bandwidth", bandwidth),)
+    changes = (("levels.dram.bandwidth", bandwidth),)
     phase = built(replace(walk, settings={**walk.settings, **slot}), *changes)[1]
     record = compiled.run(phase, None).phases[0].record
     names = [task.name for task in phase.phases[0].tasks]
