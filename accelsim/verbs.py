@@ -80,6 +80,7 @@ def simulate(
     mapped, machine = loaded.mapping, loaded.machine
     if warm and machine.cache is None:
         raise AccelsimError(f"warm: {machine.name} has no cache that could be")
+    program.check_launched(mapped)
     lowered = dataclasses.replace(program.lower(mapped), warm=warm)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
     formats = {p.tensor: p.word_bytes for nest in mapped.nests for p in nest.placements}

@@ -300,7 +300,7 @@ def _asks(
 def _occupy(
     free: Int, last: Int, busy: Int, waits: Int, row: Any, server: Any, asked: int, ticks: int,
     why: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Give a server for some ticks from when it is free; when that begins."""
     begin = max(free[row, server], asked)
     before = last[row, server]

@@ -1,5 +1,6 @@
 """(cascade, machine, mapping, workload) -> Program: the cyclic task graph and its actions."""
 
+from accelsim.program.clusters import check_launched
 from accelsim.program.lower import lower
 from accelsim.program.program import (
     CAUSES,
@@ -32,6 +33,7 @@ __all__ = [
     "Rows",
     "Server",
     "Task",
+    "check_launched",
     "lower",
     "rows_of",
 ]

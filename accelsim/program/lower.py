@@ -43,7 +43,6 @@ FORWARDED_SLOTS = 2
 def lower(mapping: Mapping) -> Program:
     """The Program of a mapping. Raises MappingError when the order within an epoch deadlocks."""
     machine = mapping.machine
-    clusters.check_launched(mapping)
     servers = clusters.servers(machine)
     drafts = [_Lowering(mapping, nest, servers).run() for nest in mapping.nests]
     per_cycle, rounded = to_ticks(
