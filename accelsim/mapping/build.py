@@ -173,7 +173,7 @@ def _fitting(
         nest = builder.nest()
         over = _over_capacity(document, machine, nest, cut)
         if over is None:
-            return nest
+            return builder.settled(nest)
     assert over is not None  # there is always a candidate
     raise over
 
@@ -236,10 +236,6 @@ class _Builder:
         )
         self._stop()
         serial, beside = self._serial(loops)
-        if launch is not None:
-            held = launching.fitting_instances(self.machine, launch, placements, loops)
-            launch = launching.resident(launch, self.spec.launch, held, self._fault_at)
-        self._stop()
         sizes = tuple(self.extents.items())
         return Nest(
             self.name,
@@ -252,6 +248,15 @@ class _Builder:
             sizes,
             launch=launch,
         )
+
+    def settled(self, nest: Nest) -> Nest:
+        """The nest with as many instances on a cluster as there are to be."""
+        if nest.launch is None:
+            return nest
+        most = launching.fitting_instances(self.machine, nest.launch, nest.placements, nest.loops)
+        launch = launching.resident(nest.launch, self.spec.launch, most, self._fault_at)
+        self._stop()
+        return dataclasses.replace(nest, launch=launch)
 
     def _stages(self, loops: tuple[Loop, ...]) -> dict[str, int]:
         """Epochs by which each Einsum is behind the first stage."""

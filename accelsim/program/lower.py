@@ -169,10 +169,6 @@ class _Lowering:
         tasks = self._with_masking(tasks)
         tasks = settle_lags(self.nest, tasks, self.edges)
         check_order(self.mapping.name, self.nest, tasks, self.edges)
-        index = {task.name: i for i, task in enumerate(tasks)}
-        for placement in self.nest.placements:
-            self._reserve(placement, index)
-        server_of = {task.name: task.server for task in tasks}
         tasks = [
             dataclasses.replace(t, guard=self.marks.turned(t.guard, t.iterated)) for t in tasks
         ]
@@ -180,6 +176,10 @@ class _Lowering:
             tasks, self.edges = clusters.launched(
                 self.machine, self.nest, tasks, self.edges, self.server
             )
+        index = {task.name: i for i, task in enumerate(tasks)}
+        for placement in self.nest.placements:
+            self._reserve(placement, index)
+        server_of = {task.name: task.server for task in tasks}
         loops = self.marks.loops(self.loops)
         tasks = [self._without_outside(task, loops) for task in tasks]
         needed = [
