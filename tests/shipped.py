@@ -1,5 +1,7 @@
 """What is shipped, for tests that run all of it."""
 
+from dataclasses import replace
+
 from accelsim import spec
 from tests.launches import walks
 from tests.launches.walks import Seen
@@ -86,6 +88,11 @@ LAUNCHED = {
     for walk in (
         walks.flash_fwd(**_GROUPED, seen=Seen(400)),
         walks.flash_fwd(**_GROUPED, seen=Seen(400, 140, 3), heads_first=True),
+        *(
+            replace(walks.flash_fwd(**_GROUPED, seen=Seen(400)), mapping=name)
+            for name in ("h100__fa2", "h100__fa3", "a100__fa2")
+        ),
+        walks.pingpong(b=2, h=2, p=256, m=300, d=64, p0=64, m0=64, offset=44),
         walks.flash1(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64, offset=100),
         *(walk(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64) for walk in walks.TRAINED),
         walks.unfused(b=2, h=2, p=300, m=200, d=64, p0=64, m0=64, rows=4),
@@ -96,4 +103,4 @@ LAUNCHED = {
         walks.lightning(b=2, h=2, t=700, e=64, f=128, chunk=64, f0=64),
     )
 }
-"""Those of a machine of clusters, which `simulate` refuses: what each moves in a small case."""
+"""Those of a machine of clusters: what each moves in a small case."""

@@ -44,8 +44,8 @@ SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arra
 ) = range(13)  # fmt: skip
 SCHEDULES = ("grid", "static", "dynamic")
 GRID_ORDER, STATIC = 0, 1
-# Of `clock`.
-FOLLOWING, HEAP, SERVED, LATEST, RECORDED = range(5)
+# Of `clock`; WAITING: lanes that are parked.
+FOLLOWING, HEAP, SERVED, LATEST, RECORDED, WAITING = range(6)
 # Of `slots`: RAN: instances that ran there before this one.
 STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
 OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
@@ -137,18 +137,20 @@ class Tables(NamedTuple):
 class State(NamedTuple):
     """What changes during a run.
 
-    heap [N, 3]: time, order, cluster. ready [slots, entries]: when each entry's result can be used,
-    or NEVER. at [slots, loops]: coordinates, of the grid's loops those of the instance. free
-    [clusters + 1, servers]: when servers are; the last row is of those that all clusters share.
-    last: when each had ended what it did; others may have made it free later than that. recorded
-    [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to totals: of the
-    cache. size, homes, arrives: of each tile. moves [tensors, 2]: bytes read and written.
+    heap [N, 3]: time, order, cluster. asking [clusters]: whether units are asked for there. ready
+    [slots, entries]: when each entry's result can be used, or NEVER. at [slots, loops]:
+    coordinates, of the grid's loops those of the instance. free [clusters + 1, servers]: when
+    servers are; the last row is of those that all clusters share. last: when each had ended what
+    it did; others may have made it free later than that. recorded [N, 3 + loops]: task, start, end,
+    coordinates, of the first cluster. links to totals: of the cache. size, homes, arrives: of each
+    tile. moves [tensors, 2]: bytes read and written.
     """
 
     clock: Int
     heap: Int
     slots: Int
     lanes: Int
+    asking: Bool
     ready: Int
     at: Int
     free: Int
@@ -178,7 +180,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
     begins, entries = t.lane_begins, t.lane_entries
     clusters, resident, n_lanes = t.settings[CLUSTERS], t.settings[RESIDENT], t.settings[LANES]
     n_slots = clusters * resident
-    records = s.recorded.shape[0]
+    records, asking = s.recorded.shape[0], s.asking
     stop = clock[SERVED] + limit
     while clock[HEAP] > 0:
         if clock[SERVED] >= stop:
@@ -189,7 +191,10 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         if order < n_slots:
             _take(t, s, order, now)
         else:
+            served = clock[SERVED]
             _transfer(t, s, (order - n_slots) // n_lanes, (order - n_slots) % n_lanes, now)
+            if clock[SERVED] == served and not asking[at(cluster)]:
+                continue  # a transfer goes on, and nothing else here asks for anything
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
             now, order = LAST, 0
@@ -228,6 +233,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     elif _before(asks, mine, now, order):
                         now, order = asks, mine
             if now == LAST or not _before(now, order, until, upto):
+                asking[at(cluster)] = now < LAST
                 break
             slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
@@ -481,6 +487,7 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
     elif not stores and s.arrives[chunk] == LAST:
         # It is on its way: `_end` of who fetches it calls this lane again.
         s.lanes[slot, lane, LEFT_OUTSIDE] = PARKED
+        s.clock[WAITING] += 1
         s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
     else:
         _end(t, s, slot, lane, place, s.arrives[chunk])
@@ -508,7 +515,7 @@ def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) ->
     if t.settings[ROOM] > 0:
         chunk = _chunk(t, s, t.moved[task.moved], slot)
         s.arrives[chunk] = usable
-        for other in range(s.lanes.shape[0]):
+        for other in range(s.lanes.shape[0] if s.clock[WAITING] > 0 else 0):
             for waiting in range(s.lanes.shape[1]):
                 if (
                     s.lanes[other, waiting, LEFT_OUTSIDE] == PARKED
@@ -522,6 +529,7 @@ def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) ->
                         _locate(t, s, other, there)
                         if _chunk(t, s, t.moved[tensor], other) == chunk:
                             _queue(t, s, other, waiting, end)
+                            s.clock[WAITING] -= 1
     _end(t, s, slot, lane, place, usable)
 
 

@@ -207,10 +207,11 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
     room = room if record is None else min(record, room)
     links, dirty, fetched, totals = cache.empty(tiles, memory.partitions)
     state = State(
-        clock=np.zeros(5, np.int64),
+        clock=np.zeros(6, np.int64),
         heap=np.zeros((slots * (max(lanes(phase)) + 2), 3), np.int64),
         slots=np.zeros((slots, 7), np.int64),
         lanes=np.zeros((slots, max(lanes(phase)) + 1, 8), np.int64),
+        asking=np.zeros(program.clusters, np.bool_),
         ready=np.zeros((slots, entries), np.int64),
         at=np.zeros((slots, launch.grid + made.shift.shape[1]), np.int64),
         free=np.full((program.clusters + 1, servers), begin, np.int64),

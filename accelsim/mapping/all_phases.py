@@ -5,7 +5,7 @@ from __future__ import annotations
 from accelsim.cascade import Cascade
 from accelsim.errors import Fault, nearest
 from accelsim.spec import Document
-from accelsim.spec.records import MappingSpec
+from accelsim.spec.mappings import MappingSpec
 
 
 def coverage(document: Document[MappingSpec], cascade: Cascade) -> list[Fault]:

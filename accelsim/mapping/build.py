@@ -29,7 +29,7 @@ from accelsim.mapping.mask import masks
 from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
 from accelsim.mapping.partition import Partition, dimension_size, partition
 from accelsim.spec import Document
-from accelsim.spec.records import MappingSpec, PhaseSpec
+from accelsim.spec.mappings import MappingSpec, PhaseSpec
 from accelsim.units import show_bytes
 
 
@@ -210,7 +210,7 @@ class _Builder:
         loops = self._loops()
         self._stop()
         einsums = [self.cascade.einsum(name) for name in self.spec.einsums]
-        launch = launching.launch(self.spec.launch, loops, self._fault_at)
+        launch = launching.launch(self.spec.launch, loops, self._fault_at_value)
         self._stop()
         grid = launch.grid if launch is not None else 0
         nesting = Nesting(self.cascade, loops, self.cut.parts, tuple(einsums), grid)
@@ -236,6 +236,7 @@ class _Builder:
         )
         self._stop()
         serial, beside = self._serial(loops)
+        self._stop()
         sizes = tuple(self.extents.items())
         return Nest(
             self.name,
@@ -284,6 +285,9 @@ class _Builder:
     ) -> None:
         help = help or (nearest(str(path[-1]), known) if known else ())
         self.faults.append(self.source.fault((*self.at, *path), message, help=help, key=True))
+
+    def _fault_at_value(self, path: tuple[str | int, ...], message: str) -> None:
+        self.faults.append(self.source.fault((*self.at, *path), message))
 
     def _fault_at_einsum(self, einsum: str, message: str, help: tuple[str, ...] = ()) -> None:
         self._fault_at(("einsums", einsum), message, help=help)

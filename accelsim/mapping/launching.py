@@ -12,7 +12,7 @@ from accelsim.cascade.nodes import At, Computed
 from accelsim.cascade.whole import variables
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.nest import Binding, Launch, Loop, Placement, slot_count
-from accelsim.spec.records import LaunchSpec
+from accelsim.spec.mappings import LaunchSpec
 
 Complain = Callable[[tuple[str | int, ...], str], None]
 

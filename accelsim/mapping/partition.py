@@ -16,7 +16,7 @@ from accelsim.arch import Machine
 from accelsim.cascade import Cascade
 from accelsim.errors import Fault, nearest
 from accelsim.spec import Document
-from accelsim.spec.records import MappingSpec
+from accelsim.spec.mappings import MappingSpec
 
 _FIT = re.compile(r"fit\(\s*(\w+)\s*(?:/\s*([1-9]\d*)\s*)?\)")
 _DIMENSION = re.compile(r"(\w+)\.(\w+)")

@@ -18,7 +18,7 @@ from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.ends import ends
 from accelsim.mapping.nest import End, Identity, Int, Loop, Placement
-from accelsim.spec.records import MappingSpec, PhaseSpec, StorageSpec
+from accelsim.spec.mappings import MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
 
 REGISTERS = "registers"

@@ -11,8 +11,9 @@ from typing import Any, get_args
 import pydantic
 
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
+from accelsim.spec.mappings import MappingSpec
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
-from accelsim.spec.records import ArchSpec, CascadeSpec, MappingSpec, Record, WorkloadSpec
+from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
 from accelsim.spec.studies import FiguresSpec, SweepSpec
 
 FOLDERS = {

@@ -128,16 +128,6 @@ def test_what_cannot_be_counted_in_64_bits_is_refused() -> None:
         verbs.simulate("fusemax__attention_1pass", "bert", 1 << 40)
 
 
-def test_time_on_clusters_is_not_simulated() -> None:
-    shown = CliRunner().invoke(
-        app, ["run", "--mapping", "h200__flash_fwd", "--model", "llama3-8b", "--seq-len", "256"]
-    )
-    assert str(shown.exception) == (
-        "h200 is a machine of 132 clusters and a cache, whose time is not simulated\n"
-        "    `accelsim traffic --mapping h200__flash_fwd` counts what it moves"
-    )
-
-
 def test_settings_of_a_workload_that_is_loaded_already() -> None:
     loaded = spec.load("llama3-8b", "workload")
     assert verbs.traffic("h200__flash_fwd", loaded, 256, cache=False)["launches"]

@@ -106,6 +106,35 @@ def flash_fwd(
     )
 
 
+def pingpong(*, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, offset: int) -> Walk:
+    """Two teams of an instance take turns on each tile of keys, each with its block of queries."""
+    seen, blocks, passing = Seen(offset), tiles(p, p0), tiles(m, m0)
+    found: list[Access] = []
+    for batch, head, pair in product(range(b), range(h), range(len(blocks) // 2)):
+        two = blocks[2 * pair : 2 * pair + 2]
+        visited = [
+            (j, team)
+            for j, keys in enumerate(passing)
+            for team, rows in enumerate(two)
+            if seen.meets(rows, keys)
+        ]
+        loaded: set[int] = set()
+        for j, team in visited:
+            step, block = (batch, head, pair, j, team), (batch, head, 2 * pair + team)
+            if (j, team) == min(v for v in visited if v[1] == team):
+                found.append(Access(step, "Q", block, p0 * d * 2))
+            if j not in loaded:
+                size = len(passing[j]) * d * 2
+                found += [Access(step, tensor, (batch, head, j), size) for tensor in "KV"]
+                loaded.add(j)
+            if (j, team) == max(v for v in visited if v[1] == team):
+                found.append(Access(step, "AV", block, p0 * d * 2, write=True))
+                found.append(Access(step, "LSE", block, p0 * 4, write=True))
+    settings = {"partition.P.P0": p0, "partition.M.M0": m0}
+    shapes = {"B": b, "H": h, "G": h, "P": p, "M": m, "E": d, "F": d, **vars(seen)}
+    return Walk("h100__fa3_pingpong", settings, shapes, [found], [3])
+
+
 def flash1(
     *, b: int, h: int, p: int, m: int, d: int, p0: int, m0: int, offset: int, word: int = 2
 ) -> Walk:
