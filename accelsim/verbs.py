@@ -58,7 +58,7 @@ def catalogue() -> dict[str, tuple[cascade.Cascade, analysis.Summary]]:
 
 def simulate(
     mapping_name: str,
-    model: str,
+    model: str | spec.Document[Any],
     seq_len: int | None = None,
     *,
     engine_name: str = "steady",
@@ -69,7 +69,8 @@ def simulate(
 ) -> Run:
     """Run a mapping's cascade on its machine.
 
-    mapping_name, model: shipped names or .yaml files. seq_len: length of the sequence.
+    mapping_name, model: shipped names or .yaml files; model may be a workload that is loaded
+    already. seq_len: length of the sequence.
     settings: `arch.PATH=VALUE`, `mapping.PATH=VALUE`, `workload.PATH=VALUE`, over the files.
     warm: the cache begins each launch as the same launch has left it before, not empty.
     record: task instances kept per phase, for a timeline. progress: called with the share done.

@@ -21,8 +21,8 @@ flash_fwd: grid P1 4 x H 32 x B 1; requested of l2:
 │ LSE    │ 0 B       │ 64.00 KiB │
 └────────┴───────────┴───────────┘
 a thread's innermost iteration: 16 HGMMA, 66 MUFU.EX2
-dram: 6.00 MiB read (1.00 times what must be), 0 B written, 4.06 MiB still in the
-cache; 132 instances at a time
+dram: 6.00 MiB read (1.00 times what must be), 0 B written, 4.06 MiB still in 
+the cache; 132 instances at a time
 """
 HEADS, GROUPS, KEYS, WIDTH, TILE, WORD = 32, 8, 512, 128, 128, 2
 
