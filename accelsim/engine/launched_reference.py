@@ -1,0 +1,356 @@
+"""The reference engine for phases that are launched: SimPy, a process per slot and per lane.
+
+It is written from the words of program/launch.py and of cache.py, a step for each.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import numpy as np
+import simpy
+
+from accelsim.engine.cache import homes_of
+from accelsim.program import Phase, Program, Task
+from accelsim.program.instance import coordinates, instance
+from accelsim.program.launch import Channel, Memory, Moved
+from accelsim.program.unroll import Instance, Tile, instances, tiles
+from accelsim.results import PhaseExecution, Record
+from accelsim.results.execution import LOSSES, Moves
+
+Waiting = Generator[Any, Any, Any]
+FIRST = 2
+"""Priority of the slot served first: behind those of SimPy's own, which are 0 and 1."""
+
+
+def run_phase(program: Program, phase: Phase, begin: int, record: int | None) -> PhaseExecution:
+    """One launch. record: instances of cluster 0 kept (None: all), in the order served."""
+    memory = program.memory
+    assert phase.launch is not None and memory is not None  # program.check asks for it
+    cache = _Cache(phase, memory) if memory.capacity_bytes is not None else None
+    if cache is not None and program.warm:
+        _Launched(program, phase, begin, cache).run(record)
+        cache.forget_counts()
+    return _Launched(program, phase, begin, cache).run(record)
+
+
+class _Cache:
+    """The L2 of cache.py: tile -> whether it is dirty, in each partition, used last comes last."""
+
+    def __init__(self, phase: Phase, memory: Memory) -> None:
+        assert memory.capacity_bytes is not None
+        number = sum(moved.tiles for moved in phase.moved)
+        self.home = homes_of(number, memory.partitions).tolist()
+        self.room = memory.capacity_bytes // memory.partitions
+        self.kept: list[OrderedDict[int, bool]] = [OrderedDict() for _ in range(memory.partitions)]
+        self.size: dict[int, int] = {}
+        self.forget_counts()
+
+    def forget_counts(self) -> None:
+        self.read: dict[str, int] = defaultdict(int)
+        self.written = self.fabric = 0
+
+    def dirty(self) -> int:
+        return sum(self.size[tile] for one in self.kept for tile, dirty in one.items() if dirty)
+
+    def load(self, near: int, tile: int, size: int, tensor: str) -> tuple[bool, int]:
+        """Whether it misses; bytes that leave for the outermost level."""
+        home, left, missed = self.home[tile], 0, False
+        self.size[tile] = size
+        if home != near and tile not in self.kept[near]:
+            self.fabric += size
+        if home == near or tile not in self.kept[near]:
+            missed = tile not in self.kept[home]
+            left += self._use(home, tile)
+        if home != near:
+            left += self._use(near, tile)
+        if missed:
+            self.read[tensor] += size
+        return missed, left
+
+    def store(self, near: int, tile: int, size: int) -> int:
+        """Bytes that leave for the outermost level."""
+        home = self.home[tile]
+        self.size[tile] = size
+        if home != near:
+            self.fabric += size
+        for partition, kept in enumerate(self.kept):
+            if partition != home:
+                kept.pop(tile, None)
+        left = self._use(home, tile)
+        self.kept[home][tile] = True
+        return left
+
+    def _use(self, partition: int, tile: int) -> int:
+        kept, left = self.kept[partition], 0
+        if tile not in kept:
+            while kept and sum(self.size[t] for t in kept) + self.size[tile] > self.room:
+                victim, dirty = kept.popitem(last=False)
+                left += self.size[victim] * dirty
+            kept[tile] = False
+        kept.move_to_end(tile)
+        self.written += left
+        return left
+
+
+class _Launched:
+    def __init__(self, program: Program, phase: Phase, begin: int, cache: _Cache | None) -> None:
+        assert phase.launch is not None and program.memory is not None
+        self.program, self.phase, self.launch = program, phase, phase.launch
+        self.memory, self.cache, self.begin = program.memory, cache, begin
+        self.env = simpy.Environment(initial_time=begin)
+        self.slots = program.clusters * self.launch.slots
+        servers = len(program.servers)
+        self.free = np.full((program.clusters, servers), begin, np.int64)
+        self.ended = self.free.copy()  # of what the server itself did
+        self.busy = np.zeros(servers, np.int64)
+        self.waits = np.zeros((servers, len(LOSSES)), np.int64)
+        self.executed = np.zeros(len(phase.tasks), np.int64)
+        self.end = begin
+        self.rows: list[list[Any]] = []  # of the record: task, start, end, coordinates
+        self.under_way: dict[int, simpy.Event] = {}
+        self.requested = {moved.tensor: [0, 0] for moved in phase.moved}
+
+    def run(self, record: int | None) -> PhaseExecution:
+        every = list(coordinates(self.phase))
+        queue = iter(every)
+        for slot in range(self.slots):
+            static = self.launch.schedule == "static"
+            todo = iter(every[slot :: self.slots]) if static else queue
+            self.env.process(self._slot(slot, todo))
+        self.env.run()
+        count = len(self.rows) if record is None else min(record, len(self.rows))
+        kept = self.rows[:count]
+        tail = self.end - self.ended
+        one = [server.shared for server in self.program.servers]
+        return PhaseExecution(
+            begin=self.begin,
+            end=self.end,
+            executed=self.executed,
+            busy=self.busy,
+            waits=self.waits,
+            tail=np.where(one, tail[0], tail.sum(axis=0)),
+            record=Record(
+                task=np.array([row[0] for row in kept], np.int32),
+                start=np.array([row[1] for row in kept], np.int64),
+                end=np.array([row[2] for row in kept], np.int64),
+                coordinates=np.array([row[3] for row in kept], np.int32).reshape(
+                    count, len(self.phase.loops)
+                ),
+                truncated=count < len(self.rows),
+            ),
+            moves=self._moves(),
+        )
+
+    def _moves(self) -> Moves:
+        requested = {tensor: (read, wrote) for tensor, (read, wrote) in self.requested.items()}
+        cache = self.cache
+        if cache is None:
+            return Moves(requested, False, {}, 0, 0, 0)
+        read = {tensor: cache.read[tensor] for tensor in requested}
+        return Moves(requested, True, read, cache.written, cache.dirty(), cache.fabric)
+
+    # Who is served ----------------------------------------------------------------------------
+
+    def _turn(self, slot: int, lane: int | None = None) -> simpy.Event:
+        """When it is served, of all that ask now: a lane of a slot, or (None) a slot that is free."""
+        event = self.env.event()
+        event._ok, event._value = True, None
+        lanes = 1 + len(self.program.servers)
+        place = slot if lane is None else self.slots + slot * lanes + lane
+        self.env.schedule(event, priority=FIRST + place)  # type: ignore[arg-type]
+        return event
+
+    def _until(self, time: int) -> simpy.Event:
+        return self.env.timeout(max(0, time - self.env.now))
+
+    def _server(self, server: int, cluster: int) -> tuple[int, int]:
+        return (0 if self.program.servers[server].shared else cluster), server
+
+    def _occupy(self, server: int, cluster: int, ticks: int, cause: str) -> int:
+        """Take a server from the time it is free, or from now. Returns the end."""
+        at = self._server(server, cluster)
+        free = int(self.free[at])
+        start = max(free, self.env.now)
+        self.waits[server, LOSSES.index("issue")] += free - self.ended[at]
+        self.waits[server, LOSSES.index(cause)] += start - free
+        self.busy[server] += ticks
+        self.free[at] = self.ended[at] = start + ticks
+        return start + ticks
+
+    def _later(self, server: int, cluster: int, time: int, ticks: int) -> None:
+        at = self._server(server, cluster)
+        self.free[at] = max(int(self.free[at]), time) + ticks
+
+    # Instances --------------------------------------------------------------------------------
+
+    def _slot(self, slot: int, todo: Iterator[tuple[int, ...]]) -> Waiting:
+        cluster = slot % self.program.clusters
+        ticks = self.launch.start
+        yield self._until(self.begin + self.launch.cost)
+        yield self._turn(slot)
+        for at in todo:
+            for number, server in enumerate(self.program.servers):
+                if server.kind == "unit" and not server.shared:
+                    self._later(number, cluster, self.env.now, ticks)
+            yield self.env.all_of(list(_Instance(self, slot, at).lanes()))
+            if self.launch.schedule != "grid":
+                ticks = self.launch.next
+            yield self._turn(slot)
+
+
+class _Instance:
+    """An instance in a slot."""
+
+    def __init__(self, run: _Launched, slot: int, at: tuple[int, ...]) -> None:
+        self.run, self.slot, self.at = run, slot, at
+        self.cluster = slot % run.program.clusters
+        self.phase = instance(run.phase, at)
+        self.todo = instances(self.phase)
+        self.tiles = list(tiles(self.phase))
+        self.done = [run.env.event() for _ in self.todo]
+        self.usable = [0] * len(self.todo)
+
+    def lanes(self) -> Iterator[simpy.Event]:
+        lanes: dict[int, list[int]] = defaultdict(list)
+        for i, one in enumerate(self.todo):
+            task = self.phase.tasks[one.task]
+            of_unit = 1 if self.run.launch.in_order else 1 + task.server
+            lanes[of_unit if task.kind == "einsum" else 0].append(i)
+        for lane, own in lanes.items():
+            yield self.run.env.process(self._lane(lane, own))
+
+    def _lane(self, lane: int, own: Sequence[int]) -> Waiting:
+        run = self.run
+        before = "launch"
+        for i in own:
+            one, since = self.todo[i], run.env.now
+            yield run.env.all_of([run.env.process(self._available(e, p)) for e, p in one.waits])
+            cause = before if run.env.now == since else self._binding(one)
+            yield run._turn(self.slot, lane)
+            task = self.phase.tasks[one.task]
+            row = [one.task, run.env.now, 0, self._full(one.tile)]
+            if self.cluster == 0:
+                run.rows.append(row)
+            if task.kind == "einsum":
+                row[1] = max(run.env.now, int(run.free[run._server(task.server, self.cluster)]))
+                end = self._einsum(task, cause)
+                usable = end
+            else:
+                end, usable = yield from self._transfer(one, lane, cause)
+            yield run._until(end)
+            row[2], before = end, "order"
+            run.executed[one.task] += 1
+            run.end = max(run.end, end)
+            self.usable[i] = usable
+            self.done[i].succeed()
+
+    def _available(self, edge: int, producer: int) -> Waiting:
+        yield self.done[producer]
+        yield self.run._until(self.usable[producer] + self.phase.edges[edge].latency)
+
+    def _binding(self, one: Instance) -> str:
+        edge = max(
+            one.waits, key=lambda w: (self.usable[w[1]] + self.phase.edges[w[0]].latency, -w[0])
+        )[0]
+        return self.phase.edges[edge].cause
+
+    def _full(self, tile: Tile) -> tuple[int, ...]:
+        """Coordinates of all loops of the phase."""
+        return (*self.at, *tile.coordinates)[: len(self.run.phase.loops)]
+
+    def _einsum(self, task: Task, cause: str) -> int:
+        run, cluster = self.run, self.cluster
+        start = max(run.env.now, int(run.free[run._server(task.server, cluster)]))
+        end = run._occupy(task.server, cluster, task.occupancy, cause)
+        for hold in task.also:
+            end = max(end, run._occupy(hold.server, cluster, hold.ticks, cause))
+        for hold in task.slows:
+            run._later(hold.server, cluster, start, hold.ticks)
+        return end
+
+    # Transfers --------------------------------------------------------------------------------
+
+    def _transfer(self, one: Instance, lane: int, cause: str) -> Waiting:
+        """Returns when it has ended and when what it loads can be used."""
+        run, memory = self.run, self.run.memory
+        task = self.phase.tasks[one.task]
+        assert task.moved is not None
+        moved, load = run.phase.moved[task.moved], task.kind == "load"
+        tile, size = self._what(moved, task, one.tile)
+        end = now = int(run.env.now)
+        if not size:
+            return now, now
+        run.requested[moved.tensor][0 if load else 1] += size
+        inner = tuple(channel for channel in memory.inner if channel.server == moved.server)
+        for channel in (*inner, memory.port, memory.cache):
+            if channel is not None:
+                end = max(end, self._through(channel, size, cause))
+        outside, left = True, 0
+        if run.cache is not None and load:
+            near = self.slot % memory.partitions
+            outside, left = run.cache.load(near, tile, size, moved.tensor)
+        elif run.cache is not None:
+            outside, left = False, run.cache.store(self.slot % memory.partitions, tile, size)
+        if left:
+            end = max(end, self._through(memory.outer, left, cause))
+        usable = 0
+        if outside:
+            arrived = run.env.event()
+            if run.cache is not None:
+                run.under_way[tile] = arrived
+            yield from self._grains(size, lane, cause)
+            end = max(end, run.env.now)
+            usable = end + memory.cache_latency + memory.outer.latency
+            if run.under_way.get(tile) is arrived:
+                del run.under_way[tile]
+            arrived.succeed(usable)
+        elif load and tile in run.under_way:
+            usable = yield run.under_way[tile]
+            yield run._turn(self.slot, lane)
+            end = max(end, run.env.now)
+        return end, max(usable, end + memory.cache_latency) if load else end
+
+    def _grains(self, size: int, lane: int, cause: str) -> Waiting:
+        """All that comes from outside or goes there, up to the end of the last grain."""
+        while size:
+            grain = min(size, self.run.memory.grain_bytes)
+            yield self.run._until(self._through(self.run.memory.outer, grain, cause))
+            size -= grain
+            if size:
+                yield self.run._turn(self.slot, lane)
+
+    def _through(self, channel: Channel, size: int, cause: str) -> int:
+        ticks = ceil(size * channel.ticks_per_byte)
+        return self.run._occupy(channel.server, self.cluster, ticks, cause)
+
+    def _what(self, moved: Moved, task: Task, tile: Tile) -> tuple[int, int]:
+        """Which tile moves, and how many bytes there are of it."""
+        if task.next_of is not None:
+            loop, matched = task.next_of
+            here = tile
+            tile = next(
+                other
+                for other in self.tiles
+                if other.count[loop] == here.count[loop] + 1
+                and all(other.coordinates[m] == here.coordinates[m] for m in matched)
+            )
+        at = self._full(tile)
+        number = self._key(moved.identity.loops, at)
+        if (names := moved.identity.names) is not None:
+            own = int(names[self._key(moved.identity.computed, at)])
+            number = number * (int(names.max()) + 1) + own
+        elements = moved.elements
+        for end in moved.ends:
+            elements = elements // end.size * int(end.kept[self._key(end.loops, at)])
+        return moved.first + number, int(Fraction(elements) * moved.word_bytes)
+
+    def _key(self, loops: Sequence[int], at: Sequence[int]) -> int:
+        number = 0
+        for loop in loops:
+            number = number * self.run.phase.loops[loop].trips + at[loop]
+        return number
