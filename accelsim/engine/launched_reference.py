@@ -30,7 +30,8 @@ FIRST = 2
 def run_phase(program: Program, phase: Phase, begin: int, record: int | None) -> PhaseExecution:
     """One launch. record: instances of cluster 0 kept (None: all), in the order served."""
     memory = program.memory
-    assert phase.launch is not None and memory is not None  # program.check asks for it
+    assert phase.launch is not None
+    assert memory is not None  # lowering gives one to whatever is launched
     cache = _Cache(phase, memory) if memory.capacity_bytes is not None else None
     if cache is not None and program.warm:
         _Launched(program, phase, begin, cache).run(record)
@@ -99,7 +100,8 @@ class _Cache:
 
 class _Launched:
     def __init__(self, program: Program, phase: Phase, begin: int, cache: _Cache | None) -> None:
-        assert phase.launch is not None and program.memory is not None
+        assert phase.launch is not None
+        assert program.memory is not None
         self.program, self.phase, self.launch = program, phase, phase.launch
         self.memory, self.cache, self.begin = program.memory, cache, begin
         self.env = simpy.Environment(initial_time=begin)
@@ -157,7 +159,7 @@ class _Launched:
     # Who is served ----------------------------------------------------------------------------
 
     def _turn(self, slot: int, lane: int | None = None) -> simpy.Event:
-        """When it is served, of all that ask now: a lane of a slot, or (None) a slot that is free."""
+        """When it is served, of all that ask now: a lane of a slot, or (None) a free slot."""
         event = self.env.event()
         event._ok, event._value = True, None
         lanes = 1 + len(self.program.servers)
@@ -165,8 +167,12 @@ class _Launched:
         self.env.schedule(event, priority=FIRST + place)  # type: ignore[arg-type]
         return event
 
+    @property
+    def now(self) -> int:
+        return int(self.env.now)
+
     def _until(self, time: int) -> simpy.Event:
-        return self.env.timeout(max(0, time - self.env.now))
+        return self.env.timeout(max(0, time - self.now))
 
     def _server(self, server: int, cluster: int) -> tuple[int, int]:
         return (0 if self.program.servers[server].shared else cluster), server
@@ -175,7 +181,7 @@ class _Launched:
         """Take a server from the time it is free, or from now. Returns the end."""
         at = self._server(server, cluster)
         free = int(self.free[at])
-        start = max(free, self.env.now)
+        start = max(free, self.now)
         self.waits[server, LOSSES.index("issue")] += free - self.ended[at]
         self.waits[server, LOSSES.index(cause)] += start - free
         self.busy[server] += ticks
@@ -196,7 +202,7 @@ class _Launched:
         for at in todo:
             for number, server in enumerate(self.program.servers):
                 if server.kind == "unit" and not server.shared:
-                    self._later(number, cluster, self.env.now, ticks)
+                    self._later(number, cluster, self.now, ticks)
             yield self.env.all_of(list(_Instance(self, slot, at).lanes()))
             if self.launch.schedule != "grid":
                 ticks = self.launch.next
@@ -228,16 +234,16 @@ class _Instance:
         run = self.run
         before = "launch"
         for i in own:
-            one, since = self.todo[i], run.env.now
+            one, since = self.todo[i], run.now
             yield run.env.all_of([run.env.process(self._available(e, p)) for e, p in one.waits])
-            cause = before if run.env.now == since else self._binding(one)
+            cause = before if run.now == since else self._binding(one)
             yield run._turn(self.slot, lane)
             task = self.phase.tasks[one.task]
-            row = [one.task, run.env.now, 0, self._full(one.tile)]
+            row = [one.task, run.now, 0, self._full(one.tile)]
             if self.cluster == 0:
                 run.rows.append(row)
             if task.kind == "einsum":
-                row[1] = max(run.env.now, int(run.free[run._server(task.server, self.cluster)]))
+                row[1] = max(run.now, int(run.free[run._server(task.server, self.cluster)]))
                 end = self._einsum(task, cause)
                 usable = end
             else:
@@ -265,7 +271,7 @@ class _Instance:
 
     def _einsum(self, task: Task, cause: str) -> int:
         run, cluster = self.run, self.cluster
-        start = max(run.env.now, int(run.free[run._server(task.server, cluster)]))
+        start = max(run.now, int(run.free[run._server(task.server, cluster)]))
         end = run._occupy(task.server, cluster, task.occupancy, cause)
         for hold in task.also:
             end = max(end, run._occupy(hold.server, cluster, hold.ticks, cause))
@@ -282,7 +288,7 @@ class _Instance:
         assert task.moved is not None
         moved, load = run.phase.moved[task.moved], task.kind == "load"
         tile, size = self._what(moved, task, one.tile)
-        end = now = int(run.env.now)
+        end = now = run.now
         if not size:
             return now, now
         run.requested[moved.tensor][0 if load else 1] += size
@@ -304,7 +310,7 @@ class _Instance:
             if run.cache is not None:
                 run.under_way[tile] = arrived
             yield from self._grains(size, lane, cause)
-            end = max(end, run.env.now)
+            end = max(end, run.now)
             usable = end + memory.cache_latency + memory.outer.latency
             if run.under_way.get(tile) is arrived:
                 del run.under_way[tile]
@@ -312,7 +318,7 @@ class _Instance:
         elif load and tile in run.under_way:
             usable = yield run.under_way[tile]
             yield run._turn(self.slot, lane)
-            end = max(end, run.env.now)
+            end = max(end, run.now)
         return end, max(usable, end + memory.cache_latency) if load else end
 
     def _grains(self, size: int, lane: int, cause: str) -> Waiting:
