@@ -94,8 +94,8 @@ def transfers(
 
 @st.composite
 def einsums(draw: st.DrawFn, name: str) -> Task:
-    hold = st.builds(Hold, st.integers(0, len(SERVERS) - 1), st.integers(0, 9))
-    slow = st.builds(Hold, st.sampled_from((*UNITS, *UNITS, *INNER, DRAM)), st.integers(0, 5))
+    of_cluster = st.sampled_from((*UNITS, *INNER, PORT))
+    hold, slow = (st.builds(Hold, of_cluster, st.integers(0, most)) for most in (9, 5))
     few = {"max_size": 2}
     also = draw(st.one_of(st.just([]), st.lists(hold, **few)))
     slows = draw(st.one_of(st.just([]), st.lists(slow, **few)))
@@ -160,7 +160,7 @@ def memories(draw: st.DrawFn, largest: int) -> Memory:
     if draw(st.integers(0, 3)) == 0:
         return memory
     partitions = draw(st.sampled_from((1, 2)))
-    room = largest + draw(st.sampled_from((0, 5, 20, 1000)))
+    room = max(1, largest) + draw(st.sampled_from((0, 5, 20, 1000)))
     return dataclasses.replace(
         memory,
         port=draw(st.sampled_from((None, channel(PORT)))),

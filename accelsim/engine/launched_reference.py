@@ -112,9 +112,10 @@ class _Launched:
         self.busy = np.zeros(servers, np.int64)
         self.waits = np.zeros((servers, len(LOSSES)), np.int64)
         self.executed = np.zeros(len(phase.tasks), np.int64)
-        self.end = begin
+        self.end = begin + phase.launch.cost
         self.rows: list[list[Any]] = []  # of the record: task, start, end, coordinates
         self.under_way: dict[int, simpy.Event] = {}
+        self.arrived: dict[int, int] = {}  # tile -> when it can be used where it came first
         self.requested = {moved.tensor: [0, 0] for moved in phase.moved}
 
     def run(self, record: int | None) -> PhaseExecution:
@@ -143,7 +144,7 @@ class _Launched:
                 coordinates=np.array([row[3] for row in kept], np.int32).reshape(
                     count, len(self.phase.loops)
                 ),
-                truncated=count < len(self.rows),
+                truncated=count < self.executed.sum(),
             ),
             moves=self._moves(),
         )
@@ -153,8 +154,7 @@ class _Launched:
         cache = self.cache
         if cache is None:
             return Moves(requested, False, {}, 0, 0, 0)
-        read = {tensor: cache.read[tensor] for tensor in requested}
-        return Moves(requested, True, read, cache.written, cache.dirty(), cache.fabric)
+        return Moves(requested, True, dict(cache.read), cache.written, cache.dirty(), cache.fabric)
 
     # Who is served ----------------------------------------------------------------------------
 
@@ -182,8 +182,9 @@ class _Launched:
         at = self._server(server, cluster)
         free = int(self.free[at])
         start = max(free, self.now)
-        self.waits[server, LOSSES.index("issue")] += free - self.ended[at]
-        self.waits[server, LOSSES.index(cause)] += start - free
+        itself = max(int(self.ended[at]), self.now)  # when it could have begun
+        self.waits[server, LOSSES.index(cause)] += itself - self.ended[at]
+        self.waits[server, LOSSES.index("issue")] += start - itself
         self.busy[server] += ticks
         self.free[at] = self.ended[at] = start + ticks
         return start + ticks
@@ -239,17 +240,14 @@ class _Instance:
             cause = before if run.now == since else self._binding(one)
             yield run._turn(self.slot, lane)
             task = self.phase.tasks[one.task]
-            row = [one.task, run.now, 0, self._full(one.tile)]
-            if self.cluster == 0:
-                run.rows.append(row)
             if task.kind == "einsum":
-                row[1] = max(run.now, int(run.free[run._server(task.server, self.cluster)]))
-                end = self._einsum(task, cause)
+                start, end = self._einsum(task, cause)
+                self._record(one, start, end)
                 usable = end
             else:
                 end, usable = yield from self._transfer(one, lane, cause)
             yield run._until(end)
-            row[2], before = end, "order"
+            before = "order"
             run.executed[one.task] += 1
             run.end = max(run.end, end)
             self.usable[i] = usable
@@ -269,7 +267,11 @@ class _Instance:
         """Coordinates of all loops of the phase."""
         return (*self.at, *tile.coordinates)[: len(self.run.phase.loops)]
 
-    def _einsum(self, task: Task, cause: str) -> int:
+    def _record(self, one: Instance, start: int, end: int) -> None:
+        if self.cluster == 0:
+            self.run.rows.append([one.task, start, end, self._full(one.tile)])
+
+    def _einsum(self, task: Task, cause: str) -> tuple[int, int]:
         run, cluster = self.run, self.cluster
         start = max(run.now, int(run.free[run._server(task.server, cluster)]))
         end = run._occupy(task.server, cluster, task.occupancy, cause)
@@ -277,62 +279,73 @@ class _Instance:
             end = max(end, run._occupy(hold.server, cluster, hold.ticks, cause))
         for hold in task.slows:
             run._later(hold.server, cluster, start, hold.ticks)
-        return end
+        return start, end
 
     # Transfers --------------------------------------------------------------------------------
 
     def _transfer(self, one: Instance, lane: int, cause: str) -> Waiting:
         """Returns when it has ended and when what it loads can be used."""
-        run, memory = self.run, self.run.memory
+        run, memory, now = self.run, self.run.memory, self.run.now
         task = self.phase.tasks[one.task]
         assert task.moved is not None
         moved, load = run.phase.moved[task.moved], task.kind == "load"
         tile, size = self._what(moved, task, one.tile)
-        end = now = run.now
         if not size:
+            self._record(one, now, now)
             return now, now
         run.requested[moved.tensor][0 if load else 1] += size
         inner = tuple(channel for channel in memory.inner if channel.server == moved.server)
-        for channel in (*inner, memory.port, memory.cache):
-            if channel is not None:
-                end = max(end, self._through(channel, size, cause))
-        outside, left = True, 0
+        held = [
+            self._through(channel, size, cause)
+            for channel in (*inner, memory.port, memory.cache)
+            if channel is not None
+        ]
+        near, outside, left = self.slot % memory.partitions, True, 0
         if run.cache is not None and load:
-            near = self.slot % memory.partitions
             outside, left = run.cache.load(near, tile, size, moved.tensor)
         elif run.cache is not None:
-            outside, left = False, run.cache.store(self.slot % memory.partitions, tile, size)
+            outside, left = False, run.cache.store(near, tile, size)
         if left:
-            end = max(end, self._through(memory.outer, left, cause))
+            held.append(self._through(memory.outer, left, cause))
         usable = 0
         if outside:
-            arrived = run.env.event()
             if run.cache is not None:
-                run.under_way[tile] = arrived
-            yield from self._grains(size, lane, cause)
-            end = max(end, run.now)
-            usable = end + memory.cache_latency + memory.outer.latency
-            if run.under_way.get(tile) is arrived:
-                del run.under_way[tile]
-            arrived.succeed(usable)
+                run.under_way.setdefault(tile, run.env.event())
+            held += yield from self._grains(size, lane, cause)
+            usable = max(end for _, end in held) + memory.cache_latency + memory.outer.latency
         elif load and tile in run.under_way:
-            usable = yield run.under_way[tile]
+            yield run.under_way[tile]
             yield run._turn(self.slot, lane)
-            end = max(end, run.now)
-        return end, max(usable, end + memory.cache_latency) if load else end
+        start = min((start for start, _ in held), default=run.now)
+        end = max((run.now, *(end for _, end in held)))
+        self._record(one, start, end)
+        if outside:
+            # Of the last grain: others that wait for the tile ask when it ends.
+            yield run._until(held[-1][1])
+            if tile in run.under_way:
+                run.arrived[tile] = usable
+                run.under_way.pop(tile).succeed()
+        elif load:
+            usable = max(end + memory.cache_latency, run.arrived.get(tile, 0))
+        return end, usable if load else end
 
     def _grains(self, size: int, lane: int, cause: str) -> Waiting:
-        """All that comes from outside or goes there, up to the end of the last grain."""
+        """All that comes from outside or goes there, up to the last grain: (start, end) of each."""
+        held = []
         while size:
             grain = min(size, self.run.memory.grain_bytes)
-            yield self.run._until(self._through(self.run.memory.outer, grain, cause))
+            held.append(self._through(self.run.memory.outer, grain, cause))
             size -= grain
             if size:
+                yield self.run._until(held[-1][1])
                 yield self.run._turn(self.slot, lane)
+        return held
 
-    def _through(self, channel: Channel, size: int, cause: str) -> int:
+    def _through(self, channel: Channel, size: int, cause: str) -> tuple[int, int]:
+        """Start and end."""
         ticks = ceil(size * channel.ticks_per_byte)
-        return self.run._occupy(channel.server, self.cluster, ticks, cause)
+        end = self.run._occupy(channel.server, self.cluster, ticks, cause)
+        return end - ticks, end
 
     def _what(self, moved: Moved, task: Task, tile: Tile) -> tuple[int, int]:
         """Which tile moves, and how many bytes there are of it."""
