@@ -365,7 +365,7 @@ def _take(t: Tables, s: State, slot: int, now: int) -> None:
     takes = t.settings[NEXT] if stays else t.settings[START]
     for unit in range(t.settings[UNITS]):
         s.free[cluster, unit] = max(s.free[cluster, unit], now) + takes
-    s.slots[slot, STATE] = RUNNING
+    s.slots[slot, STATE] = RUNNING if entries else OVER
     s.slots[slot, INSTANCE] = number
     s.slots[slot, SCRIPT_OF] = kind
     s.slots[slot, BEGAN] = now
@@ -419,8 +419,10 @@ def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
         tensor = t.moved[t.tasks[t.task[place]].moved]
         _locate(t, s, slot, place)
         lanes[slot, lane, LEFT_OUTSIDE] = 0
-        lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
-        _end(t, s, slot, lane, place, s.arrives[_chunk(t, s, tensor, slot)])
+        end = max(lanes[slot, lane, SO_FAR], now)
+        lanes[slot, lane, SO_FAR] = end
+        usable = max(end + t.settings[CACHE_LATENCY], s.arrives[_chunk(t, s, tensor, slot)])
+        _end(t, s, slot, lane, place, usable)
         return
     _outside(t, s, slot, lane, place, now)
 
@@ -448,6 +450,10 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
     size = size * tensor.numerator // tensor.denominator
     stores = task.kind == STORE
     s.moves[task.moved, int(stores)] += size
+    if size == 0:
+        s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = now, now
+        _end(t, s, slot, lane, place, now)
+        return
     begin, end = LAST, now
     if tensor.channel >= 0:
         channel = t.inner[tensor.channel]
@@ -461,13 +467,10 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
             row = cluster if number == PORT else clusters
             held = _occupy(free, last, busy, waits, row, channel.server, now, ticks, why)
             begin, end = min(begin, held), max(end, held + ticks)
-    s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = min(begin, end), end
-    if size == 0 or t.settings[ROOM] == 0:
-        if size > 0:
-            s.lanes[slot, lane, LEFT_OUTSIDE] = size
-            _outside(t, s, slot, lane, place, now)
-        else:
-            _end(t, s, slot, lane, place, 0)
+    s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = begin, end
+    if t.settings[ROOM] == 0:
+        s.lanes[slot, lane, LEFT_OUTSIDE] = size
+        _outside(t, s, slot, lane, place, now)
         return
     outer, chunk = t.channels[OUTER], _chunk(t, s, tensor, slot)
     if s.size[chunk] == 0:
@@ -479,7 +482,10 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
     )  # fmt: skip
     written = s.totals[cache.DRAM_WRITTEN] - written
     if written > 0:
-        _occupy(free, last, busy, waits, clusters, outer.server, now, _ticks(outer, written), why)
+        ticks = _ticks(outer, written)
+        held = _occupy(free, last, busy, waits, clusters, outer.server, now, ticks, why)
+        begin, end = min(begin, held), max(end, held + ticks)
+        s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = begin, end
     if s.fetched[chunk] > fetched:
         s.arrives[chunk] = LAST
         s.lanes[slot, lane, LEFT_OUTSIDE] = size
@@ -490,7 +496,7 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
         s.clock[WAITING] += 1
         s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
     else:
-        _end(t, s, slot, lane, place, s.arrives[chunk])
+        _end(t, s, slot, lane, place, max(end + t.settings[CACHE_LATENCY], s.arrives[chunk]))
 
 
 @compiled_code
@@ -512,8 +518,8 @@ def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) ->
     _locate(t, s, slot, place)
     task = t.tasks[t.task[place]]
     usable = s.lanes[slot, lane, SO_FAR] + t.settings[CACHE_LATENCY] + outer.latency
-    if t.settings[ROOM] > 0:
-        chunk = _chunk(t, s, t.moved[task.moved], slot)
+    chunk = _chunk(t, s, t.moved[task.moved], slot) if t.settings[ROOM] > 0 else NEVER
+    if chunk != NEVER and s.arrives[chunk] == LAST:
         s.arrives[chunk] = usable
         for other in range(s.lanes.shape[0] if s.clock[WAITING] > 0 else 0):
             for waiting in range(s.lanes.shape[1]):
@@ -544,13 +550,12 @@ def _queue(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
 
 
 @compiled_code
-def _end(t: Tables, s: State, slot: int, lane: int, place: int, arrives: int) -> None:
-    """A transfer has had all channels. arrives: when its tile is there from outside."""
-    number = t.task[place]
-    begin, end = s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR]
-    usable = end
-    if t.tasks[number].kind != STORE:
-        usable = max(end + t.settings[CACHE_LATENCY], arrives)
+def _end(t: Tables, s: State, slot: int, lane: int, place: int, usable: int) -> None:
+    """A transfer has had all channels. usable: when what it loads is."""
+    number, end = t.task[place], s.lanes[slot, lane, SO_FAR]
+    begin = min(s.lanes[slot, lane, BEGUN], end)
+    if t.tasks[number].kind == STORE:
+        usable = end
     slots, lanes = s.slots, s.lanes
     _done(
         slots, lanes, s.ready, s.clock, s.executed, t.script, slot, lane, place, number, end, usable

@@ -56,10 +56,10 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
     moved = _MovedTables.make(phase, [one[0] for one in inner])
     tasks, holds = _tasks(phase)
     capacity = memory.capacity_bytes
-    largest = max((one.elements * one.word_bytes for one in phase.moved), default=0)
+    largest = max((int(one.elements * one.word_bytes) for one in phase.moved), default=0)
     if capacity is not None and capacity // memory.partitions < largest:
         raise AccelsimError(
-            f"{phase.name}: a tile of {int(largest)} bytes does not fit into a cache of "
+            f"{phase.name}: a tile of {largest} bytes does not fit into a cache of "
             f"{capacity // memory.partitions}"
         )
     settings = {
@@ -116,6 +116,12 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
 
 def _joined(arrays: list[Int]) -> Int:
     return np.concatenate([np.zeros(0, np.int64), *arrays]).astype(np.int64)
+
+
+def _width(phase: Phase) -> int:
+    """Coordinates of a tile: an instance has a loop of its own, also where none is left for it."""
+    assert phase.launch is not None
+    return max(len(phase.loops), phase.launch.grid + 1)
 
 
 def _channel(channel: Channel | None) -> tuple[int, int, int, int]:
@@ -184,7 +190,7 @@ class _MovedTables:
         begin = len(self.strides)
         trips = [phase.loops[loop].trips for loop in loops]
         own = {loop: prod(trips[i + 1 :]) for i, loop in enumerate(loops)}
-        self.strides.extend(own.get(loop, 0) for loop in range(len(phase.loops)))
+        self.strides.extend(own.get(loop, 0) for loop in range(_width(phase)))
         return begin
 
 
@@ -213,13 +219,13 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         lanes=np.zeros((slots, max(lanes(phase)) + 1, 8), np.int64),
         asking=np.zeros(program.clusters, np.bool_),
         ready=np.zeros((slots, entries), np.int64),
-        at=np.zeros((slots, launch.grid + made.shift.shape[1]), np.int64),
+        at=np.zeros((slots, _width(phase)), np.int64),
         free=np.full((program.clusters + 1, servers), begin, np.int64),
         last=np.full((program.clusters + 1, servers), begin, np.int64),
         busy=np.zeros(servers, np.int64),
         waits=np.zeros((servers, len(LOSSES)), np.int64),
         executed=np.zeros(len(phase.tasks), np.int64),
-        recorded=np.zeros((room, 3 + len(phase.loops)), np.int64),
+        recorded=np.zeros((room, 3 + _width(phase)), np.int64),
         links=links,
         dirty=dirty,
         fetched=fetched,
@@ -263,7 +269,7 @@ def _finish(state: State, program: Program, phase: Phase, begin: int) -> PhaseEx
             task=state.recorded[:count, 0].astype(np.int32),
             start=state.recorded[:count, 1].copy(),
             end=state.recorded[:count, 2].copy(),
-            coordinates=state.recorded[:count, 3:].astype(np.int32),
+            coordinates=state.recorded[:count, 3 : 3 + len(phase.loops)].astype(np.int32),
             truncated=count < int(state.executed.sum()),
         ),
         moves=_moved_bytes(state, phase),

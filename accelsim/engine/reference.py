@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from accelsim.engine import launched_reference
 from accelsim.errors import AccelsimError
 from accelsim.program import CAUSES, Phase, Program
 from accelsim.program.unroll import Instance, instances
@@ -36,7 +37,8 @@ def run(
     phases: list[PhaseExecution] = []
     begin = 0
     for number, phase in enumerate(program.phases):
-        phases.append(_run_phase(program, phase, begin, record))
+        run_phase = _run_phase if phase.launch is None else launched_reference.run_phase
+        phases.append(run_phase(program, phase, begin, record))
         begin = phases[-1].end
         if progress is not None:
             progress((number + 1) / len(program.phases))
