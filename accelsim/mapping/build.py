@@ -71,6 +71,7 @@ def build(
     notes = [note for cut in cuts.values() for note in cut.notes]
     notes += [note for nest in nests for note in _overbooked(machine, nest)]
     notes += [note for nest in nests for note in _free_masking(nest)]
+    notes += [note for nest in nests for note in launching.crowded(machine, nest)]
     return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
 
 

@@ -11,7 +11,7 @@ from accelsim.cascade import Access
 from accelsim.cascade.nodes import At, Computed
 from accelsim.cascade.whole import variables
 from accelsim.mapping.depend import Nesting
-from accelsim.mapping.nest import Binding, Launch, Loop, Placement, slot_count
+from accelsim.mapping.nest import Binding, Launch, Loop, Nest, Placement, slot_count
 from accelsim.spec.mappings import LaunchSpec
 
 Complain = Callable[[tuple[str | int, ...], str], None]
@@ -102,10 +102,23 @@ def resident(
 ) -> Launch:
     """The launch with as many instances on a cluster as asked for, or else as fit."""
     asked = spec.resident if spec is not None else None
-    if most[0] is not None and most[0] < (asked or 1):
-        message = f"{most[1]} allow {most[0]} instances on a cluster, not {asked or 1}"
-        complain(("launch", "resident" if asked else "threads"), message)
+    if asked is None and most[0] == 0:
+        complain(("launch", "threads"), f"{most[1]} allow no instance on a cluster")
     return dataclasses.replace(launch, resident=asked or most[0] or 1)
+
+
+def crowded(machine: Machine, nest: Nest) -> list[str]:
+    """A note on more instances on a cluster than fit by what is known of them here.
+
+    A compiler may hold less in a level than a mapping does: it is what the file says that counts.
+    """
+    if nest.launch is None:
+        return []
+    most, why = fitting_instances(machine, nest.launch, nest.placements, nest.loops)
+    if most is None or most >= nest.launch.resident:
+        return []
+    many = f"{nest.launch.resident} instances on a cluster, as the mapping says"
+    return [f"phase {nest.name}: {many}; {why} allow {most}"]
 
 
 def fitting_instances(
