@@ -37,11 +37,11 @@ END = record_of("size kept_from strides_from")
 CHANNEL = record_of("server numerator denominator latency")  # server -1: none
 PORT, CACHE, OUTER = range(3)
 SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arrays of all scripts
-# Of `settings`.
+# Of `settings`. TRANSFERS: how many lanes of them an instance has, the first or none.
 (
     CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
-    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN, UNITS,
-) = range(13)  # fmt: skip
+    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN, UNITS, TRANSFERS,
+) = range(14)  # fmt: skip
 SCHEDULES = ("grid", "static", "dynamic")
 GRID_ORDER, STATIC = 0, 1
 # Of `clock`; WAITING: lanes that are parked.
@@ -51,8 +51,8 @@ STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
 OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
 # Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then;
 # whether that stands in the heap. Of a transfer that goes on: its part from outside that is left,
-# or PARKED; begin; end so far.
-DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR = range(8)
+# or PARKED; begin; end so far; its tile.
+DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR, TILE = range(9)
 PARKED = -1
 
 
@@ -173,14 +173,20 @@ class State(NamedTuple):
 def advance(t: Tables, s: State, limit: int) -> bool:
     """Serve up to about `limit` tasks from where the clock stands; whether the phase has ended."""
     # Each array of a tuple is counted as in use whenever it is looked at: here that is once.
-    heap, clock, slots, lanes, ready = s.heap, s.clock, s.slots, s.lanes, s.ready
+    heap, clock, slots, lanes, ready, at_ = s.heap, s.clock, s.slots, s.lanes, s.ready, s.at
     free, last, busy, waits, executed = s.free, s.last, s.busy, s.waits, s.executed
-    script, tasks, holds, task_of = t.script, t.tasks, t.holds, t.task
+    links, dirty, fetched, totals = s.links, s.dirty, s.fetched, s.totals
+    sizes, homes, arrives, moves, asking = s.size, s.homes, s.arrives, s.moves, s.asking
+    settings, script, tasks, holds, task_of, tile_of = (
+        t.settings, t.script, t.tasks, t.holds, t.task, t.tile,
+    )  # fmt: skip
+    moved, ends, channels, inner, strides = t.moved, t.ends, t.channels, t.inner, t.strides
+    names, kept, coordinates, shift = t.names, t.kept, t.coordinates, t.shift
     waits_of, from_entry, latency, cause = t.waits_of, t.from_entry, t.latency, t.cause
     begins, entries = t.lane_begins, t.lane_entries
-    clusters, resident, n_lanes = t.settings[CLUSTERS], t.settings[RESIDENT], t.settings[LANES]
-    n_slots = clusters * resident
-    records, asking = s.recorded.shape[0], s.asking
+    clusters, resident, n_lanes = settings[CLUSTERS], settings[RESIDENT], settings[LANES]
+    n_slots, transfers = clusters * resident, settings[TRANSFERS]
+    records = s.recorded.shape[0]
     stop = clock[SERVED] + limit
     while clock[HEAP] > 0:
         if clock[SERVED] >= stop:
@@ -191,51 +197,94 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         if order < n_slots:
             _take(t, s, order, now)
         else:
-            served = clock[SERVED]
-            _transfer(t, s, (order - n_slots) // n_lanes, (order - n_slots) % n_lanes, now)
-            if clock[SERVED] == served and not asking[at(cluster)]:
-                continue  # a transfer goes on, and nothing else here asks for anything
+            slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
+            place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
+            task = tasks[at(task_of[place])]
+            lanes[slot, lane, QUEUED] = 0
+            if lanes[slot, lane, LEFT_OUTSIDE] == 0:
+                _locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
+                size = _bytes(moved[at(task.moved)], ends, kept, strides, at_, slot)
+                moves[at(task.moved), int(task.kind == STORE)] += size
+                usable = _inside(
+                    settings, channels, inner, lanes, free, last, busy, waits,
+                    moved[at(task.moved)], size, slot, lane, cluster, now,
+                )  # fmt: skip
+                if size > 0 and settings[ROOM] > 0:
+                    usable = _ask_cache(
+                        settings, channels, lanes, free, last, busy, waits, clock, links, dirty,
+                        fetched, totals, sizes, homes, arrives, strides, names, at_,
+                        moved[at(task.moved)], task.kind == STORE, size, slot, lane, now,
+                    )  # fmt: skip
+                elif size > 0:
+                    lanes[slot, lane, LEFT_OUTSIDE] = size
+            elif lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
+                lanes[slot, lane, LEFT_OUTSIDE] = 0
+                lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
+                usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
+                usable = max(usable, arrives[at(lanes[slot, lane, TILE])])
+            if lanes[slot, lane, LEFT_OUTSIDE] > 0:
+                end = _outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
+                if lanes[slot, lane, LEFT_OUTSIDE] > 0:
+                    _queue(heap, clock, lanes, slot, lane, order, cluster, end)
+                    if not asking[at(cluster)]:
+                        continue  # nothing else here asks for anything meanwhile
+                else:
+                    usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
+                    usable += channels[OUTER].latency
+                    if settings[ROOM] > 0:
+                        chunk = at(lanes[slot, lane, TILE])
+                        if arrives[chunk] == LAST:
+                            arrives[chunk] = usable
+                            _wake(settings, heap, clock, slots, lanes, int(chunk), end)
+            if lanes[slot, lane, LEFT_OUTSIDE] == 0:
+                number, end = at(task_of[place]), lanes[slot, lane, SO_FAR]
+                if task.kind == STORE:
+                    usable = end
+                _done(
+                    slots, lanes, ready, clock, executed, script, slot, lane, place, number, end,
+                    usable,
+                )  # fmt: skip
+                if cluster == 0 and clock[RECORDED] < records:
+                    _record(t, s, int(slot), int(place), lanes[slot, lane, BEGUN], end)
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
-            now, order = LAST, 0
-            until, upto = LAST, 0
+            now, order, until, upto = LAST, 0, LAST, 0
+            slot = lane = at(0)
             for number in range(resident):
                 mine = number * clusters + cluster
-                slot = at(mine)
-                if slots[slot, STATE] == OVER:
-                    _push(heap, clock[HEAP], slots[slot, ENDED], mine, cluster)
-                    clock[HEAP] += 1
-                    slots[slot, STATE] = QUEUED_OVER
-                if slots[slot, STATE] != RUNNING:
-                    over = slots[slot, STATE] == QUEUED_OVER
-                    if over and _before(slots[slot, ENDED], mine, until, upto):
-                        until, upto = slots[slot, ENDED], mine
+                own = at(mine)
+                if slots[own, STATE] != RUNNING:
+                    if slots[own, STATE] == OVER:
+                        _push(heap, clock[HEAP], slots[own, ENDED], mine, cluster)
+                        clock[HEAP] += 1
+                        slots[own, STATE] = QUEUED_OVER
+                    over = slots[own, STATE] == QUEUED_OVER
+                    if over and _before(slots[own, ENDED], mine, until, upto):
+                        until, upto = slots[own, ENDED], mine
                     continue
-                for lane in range(n_lanes):
-                    asks = lanes[slot, at(lane), ASKS]
-                    mine = n_slots + (number * clusters + cluster) * n_lanes + lane
+                mine = n_slots + mine * n_lanes
+                for which in range(n_lanes):
+                    that = at(which)
+                    asks = lanes[own, that, ASKS]
                     if asks == NEVER:
                         asks = _asks(
                             slots, lanes, ready, script, begins, entries, waits_of, from_entry,
-                            latency, cause, slot, at(lane),
+                            latency, cause, own, that,
                         )  # fmt: skip
                         if asks == NEVER:
                             continue
-                        if asks < LAST:
-                            place = _entry(slots, lanes, script, begins, entries, slot, at(lane))
-                            if tasks[at(task_of[at(place)])].kind != EINSUM:
-                                _push(heap, clock[HEAP], asks, mine, cluster)
-                                clock[HEAP] += 1
-                                lanes[slot, at(lane), QUEUED] = 1
-                    if lanes[slot, at(lane), QUEUED]:
-                        if _before(asks, mine, until, upto):
-                            until, upto = asks, mine
-                    elif _before(asks, mine, now, order):
-                        now, order = asks, mine
+                        if asks < LAST and which < transfers:
+                            _push(heap, clock[HEAP], asks, mine + which, cluster)
+                            clock[HEAP] += 1
+                            lanes[own, that, QUEUED] = 1
+                    if which < transfers and lanes[own, that, QUEUED]:
+                        if _before(asks, mine + which, until, upto):
+                            until, upto = asks, mine + which
+                    elif _before(asks, mine + which, now, order):
+                        now, order, slot, lane = asks, mine + which, own, that
             if now == LAST or not _before(now, order, until, upto):
                 asking[at(cluster)] = now < LAST
                 break
-            slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             number = at(task_of[place])
             task, why = tasks[number], at(lanes[slot, lane, WHY])
@@ -340,7 +389,7 @@ def _done(
 
 @compiled_code
 def _record(t: Tables, s: State, slot: int, place: int, begin: int, end: int) -> None:
-    _locate(t, s, slot, place)
+    _locate(t.settings, t.script, t.tile, t.coordinates, t.shift, s.slots, s.at, slot, place)
     row = s.clock[RECORDED]
     s.recorded[row, 0], s.recorded[row, 1], s.recorded[row, 2] = t.task[place], begin, end
     for loop in range(s.at.shape[1]):
@@ -383,21 +432,26 @@ def _take(t: Tables, s: State, slot: int, now: int) -> None:
 
 
 @njit(inline="always")
-def _key(t: Tables, s: State, begin: int, slot: int) -> int:
+def _key(strides: Int, begin: int, at_: Int, slot: Any) -> Any:
     """A number made of a slot's coordinates with a row of strides."""
     key = 0
-    for loop in range(s.at.shape[1]):
-        key += t.strides[begin + loop] * s.at[slot, loop]
+    for loop in range(at_.shape[1]):
+        key += strides[at(begin + loop)] * at_[slot, at(loop)]
     return key
 
 
 @njit(inline="always")
-def _locate(t: Tables, s: State, slot: int, place: int) -> None:
-    """Put the coordinates of an entry's tile into `at`."""
-    tile = t.script[s.slots[slot, SCRIPT_OF]].tiles + t.tile[place]
-    outer, instance = t.settings[GRID], s.slots[slot, INSTANCE]
-    for loop in range(t.coordinates.shape[1]):
-        s.at[slot, outer + loop] = t.coordinates[tile, loop] + t.shift[instance, loop]
+def _locate(
+    settings: Int, script: Records, tile_of: Int, coordinates: Int, shift: Int, slots: Int, at_: Int,
+    slot: Any, place: Any,
+) -> None:  # fmt: skip
+    """Put the coordinates of an entry's tile into `at_`."""
+    tile = script[at(slots[slot, SCRIPT_OF])].tiles + tile_of[place]
+    outer, instance = settings[GRID], slots[slot, INSTANCE]
+    for loop in range(coordinates.shape[1]):
+        at_[slot, at(outer + loop)] = (
+            coordinates[at(tile), at(loop)] + shift[at(instance), at(loop)]
+        )
 
 
 @njit(inline="always")
@@ -405,160 +459,118 @@ def _ticks(channel: Any, size: int) -> Any:
     return (size * channel.numerator + channel.denominator - 1) // channel.denominator
 
 
-@compiled_code
-def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
-    """Serve the transfer that a lane asks for, or what is left of it."""
-    slots, lanes, script = s.slots, s.lanes, t.script
-    lanes[slot, lane, QUEUED] = 0
-    place = _entry(slots, lanes, script, t.lane_begins, t.lane_entries, slot, lane)
-    if lanes[slot, lane, LEFT_OUTSIDE] == 0:
-        _locate(t, s, slot, place)
-        _begin(t, s, slot, lane, place, now)
-        return
-    if lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
-        tensor = t.moved[t.tasks[t.task[place]].moved]
-        _locate(t, s, slot, place)
-        lanes[slot, lane, LEFT_OUTSIDE] = 0
-        end = max(lanes[slot, lane, SO_FAR], now)
-        lanes[slot, lane, SO_FAR] = end
-        usable = max(end + t.settings[CACHE_LATENCY], s.arrives[_chunk(t, s, tensor, slot)])
-        _end(t, s, slot, lane, place, usable)
-        return
-    _outside(t, s, slot, lane, place, now)
-
-
 @njit(inline="always")
-def _chunk(t: Tables, s: State, tensor: Any, slot: int) -> Any:
-    chunk = tensor.first + _key(t, s, tensor.own_from, slot) * tensor.names
-    if tensor.names_from >= 0:
-        chunk += t.names[tensor.names_from + _key(t, s, tensor.computed_from, slot)]
-    return chunk
-
-
-@compiled_code
-def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> None:
-    """A transfer asks for the first time: of all but the outermost channel, and of the cache."""
-    clusters, partitions = t.settings[CLUSTERS], t.settings[PARTITIONS]
-    cluster = slot % clusters
-    task, why = t.tasks[t.task[place]], s.lanes[slot, lane, WHY]
-    free, last, busy, waits = s.free, s.last, s.busy, s.waits
-    tensor = t.moved[task.moved]
+def _bytes(tensor: Any, ends: Records, kept: Int, strides: Int, at_: Int, slot: Any) -> Any:
+    """What there is of a tile."""
     size = tensor.elements
     for number in range(tensor.ends_from, tensor.ends_to):
-        rank = t.ends[number]
-        size = size // rank.size * t.kept[rank.kept_from + _key(t, s, rank.strides_from, slot)]
-    size = size * tensor.numerator // tensor.denominator
-    stores = task.kind == STORE
-    s.moves[task.moved, int(stores)] += size
-    if size == 0:
-        s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = now, now
-        _end(t, s, slot, lane, place, now)
-        return
-    begin, end = LAST, now
-    if tensor.channel >= 0:
-        channel = t.inner[tensor.channel]
-        ticks = _ticks(channel, size)
-        begin = _occupy(free, last, busy, waits, cluster, channel.server, now, ticks, why)
-        end = max(end, begin + ticks)
-    for number in range(CACHE + 1):
-        channel = t.channels[number]
-        if channel.server >= 0:
-            ticks = _ticks(channel, size)
-            row = cluster if number == PORT else clusters
-            held = _occupy(free, last, busy, waits, row, channel.server, now, ticks, why)
-            begin, end = min(begin, held), max(end, held + ticks)
-    s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = begin, end
-    if t.settings[ROOM] == 0:
-        s.lanes[slot, lane, LEFT_OUTSIDE] = size
-        _outside(t, s, slot, lane, place, now)
-        return
-    outer, chunk = t.channels[OUTER], _chunk(t, s, tensor, slot)
-    if s.size[chunk] == 0:
-        s.size[chunk] = size
-    fetched, written = s.fetched[chunk], s.totals[cache.DRAM_WRITTEN]
-    cache.ask(
-        s.links, s.dirty, s.size, s.totals, s.fetched, s.homes[chunk], partitions,
-        slot & (partitions - 1), chunk, stores, t.settings[ROOM],
-    )  # fmt: skip
-    written = s.totals[cache.DRAM_WRITTEN] - written
-    if written > 0:
-        ticks = _ticks(outer, written)
-        held = _occupy(free, last, busy, waits, clusters, outer.server, now, ticks, why)
-        begin, end = min(begin, held), max(end, held + ticks)
-        s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = begin, end
-    if s.fetched[chunk] > fetched:
-        s.arrives[chunk] = LAST
-        s.lanes[slot, lane, LEFT_OUTSIDE] = size
-        _outside(t, s, slot, lane, place, now)
-    elif not stores and s.arrives[chunk] == LAST:
-        # It is on its way: `_end` of who fetches it calls this lane again.
-        s.lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        s.clock[WAITING] += 1
-        s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
-    else:
-        _end(t, s, slot, lane, place, max(end + t.settings[CACHE_LATENCY], s.arrives[chunk]))
-
-
-@compiled_code
-def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> None:
-    """The next grain of a transfer on the outermost channel; others may come between two."""
-    outer, clusters = t.channels[OUTER], t.settings[CLUSTERS]
-    left = s.lanes[slot, lane, LEFT_OUTSIDE]
-    size = min(left, t.settings[GRAIN])
-    ticks = _ticks(outer, size)
-    why = s.lanes[slot, lane, WHY]
-    begin = _occupy(s.free, s.last, s.busy, s.waits, clusters, outer.server, now, ticks, why)
-    end = begin + ticks
-    s.lanes[slot, lane, BEGUN] = min(s.lanes[slot, lane, BEGUN], begin)
-    s.lanes[slot, lane, LEFT_OUTSIDE] = left - size
-    if left > size:
-        _queue(t, s, slot, lane, end)
-        return
-    s.lanes[slot, lane, SO_FAR] = max(s.lanes[slot, lane, SO_FAR], end)
-    _locate(t, s, slot, place)
-    task = t.tasks[t.task[place]]
-    usable = s.lanes[slot, lane, SO_FAR] + t.settings[CACHE_LATENCY] + outer.latency
-    chunk = _chunk(t, s, t.moved[task.moved], slot) if t.settings[ROOM] > 0 else NEVER
-    if chunk != NEVER and s.arrives[chunk] == LAST:
-        s.arrives[chunk] = usable
-        for other in range(s.lanes.shape[0] if s.clock[WAITING] > 0 else 0):
-            for waiting in range(s.lanes.shape[1]):
-                if (
-                    s.lanes[other, waiting, LEFT_OUTSIDE] == PARKED
-                    and s.slots[other, STATE] == RUNNING
-                ):
-                    there = _entry(
-                        s.slots, s.lanes, t.script, t.lane_begins, t.lane_entries, other, waiting
-                    )
-                    tensor = t.tasks[t.task[there]].moved
-                    if tensor == task.moved and s.lanes[other, waiting, ASKS] == LAST:
-                        _locate(t, s, other, there)
-                        if _chunk(t, s, t.moved[tensor], other) == chunk:
-                            _queue(t, s, other, waiting, end)
-                            s.clock[WAITING] -= 1
-    _end(t, s, slot, lane, place, usable)
+        rank = ends[at(number)]
+        there = kept[at(rank.kept_from + _key(strides, rank.strides_from, at_, slot))]
+        size = size // rank.size * there
+    return size * tensor.numerator // tensor.denominator
 
 
 @njit(inline="always")
-def _queue(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
+def _inside(
+    settings: Int, channels: Records, inner: Records, lanes: Int, free: Int, last: Int, busy: Int,
+    waits: Int, tensor: Any, size: int, slot: Any, lane: Any, cluster: int, now: int,
+) -> Any:  # fmt: skip
+    """A transfer occupies all but the outermost channel; when what comes so far can be used."""
+    why = at(lanes[slot, lane, WHY])
+    begin, end = LAST, now
+    if size > 0 and tensor.channel >= 0:
+        channel = inner[at(tensor.channel)]
+        ticks = _ticks(channel, size)
+        held = _occupy(free, last, busy, waits, at(cluster), at(channel.server), now, ticks, why)
+        begin, end = held, max(end, held + ticks)
+    for number in range(CACHE + 1):
+        channel = channels[number]
+        if size > 0 and channel.server >= 0:
+            ticks = _ticks(channel, size)
+            row = at(cluster) if number == PORT else at(settings[CLUSTERS])
+            held = _occupy(free, last, busy, waits, row, at(channel.server), now, ticks, why)
+            begin, end = min(begin, held), max(end, held + ticks)
+    lanes[slot, lane, BEGUN], lanes[slot, lane, SO_FAR] = min(begin, end), end
+    return now if size == 0 else end + settings[CACHE_LATENCY]
+
+
+@njit(inline="always")
+def _ask_cache(
+    settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
+    clock: Int, links: Int, dirty: Bool, fetched: Int, totals: Int, sizes: Int, homes: Int,
+    arrives: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool, size: int,
+    slot: Any, lane: Any, now: int,
+) -> Any:  # fmt: skip
+    """A transfer asks the cache: it may have to go on outside, or to wait for who does."""
+    chunk = tensor.first + _key(strides, tensor.own_from, at_, slot) * tensor.names
+    if tensor.names_from >= 0:
+        chunk += names[at(tensor.names_from + _key(strides, tensor.computed_from, at_, slot))]
+    lanes[slot, lane, TILE] = chunk
+    if sizes[chunk] == 0:
+        sizes[chunk] = size
+    partitions = settings[PARTITIONS]
+    before, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
+    cache.ask(
+        links, dirty, sizes, totals, fetched, homes[chunk], partitions, slot & (partitions - 1),
+        chunk, stores, settings[ROOM],
+    )  # fmt: skip
+    left = totals[cache.DRAM_WRITTEN] - left
+    if left > 0:
+        # Nobody waits for what leaves the cache.
+        outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
+        row, server = at(settings[CLUSTERS]), at(outer.server)
+        _occupy(free, last, busy, waits, row, server, now, _ticks(outer, left), why)
+    if fetched[chunk] > before:
+        arrives[chunk] = LAST
+        lanes[slot, lane, LEFT_OUTSIDE] = size
+    elif not stores and arrives[chunk] == LAST:
+        # It is on its way: who fetches it calls this lane again.
+        lanes[slot, lane, LEFT_OUTSIDE] = PARKED
+        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = LAST, 1
+        clock[WAITING] += 1
+    return max(lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY], arrives[chunk])
+
+
+@njit(inline="always")
+def _outside(
+    settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
+    slot: Any, lane: Any, now: int,
+) -> Any:  # fmt: skip
+    """The next grain of a transfer on the outermost channel; when it ends."""
+    outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
+    size = min(lanes[slot, lane, LEFT_OUTSIDE], settings[GRAIN])
+    ticks = _ticks(outer, size)
+    row = at(settings[CLUSTERS])
+    begin = _occupy(free, last, busy, waits, row, at(outer.server), now, ticks, why)
+    lanes[slot, lane, BEGUN] = min(lanes[slot, lane, BEGUN], begin)
+    lanes[slot, lane, LEFT_OUTSIDE] -= size
+    lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], begin + ticks)
+    return begin + ticks
+
+
+@njit(inline="always")
+def _queue(
+    heap: Int, clock: Int, lanes: Int, slot: Any, lane: Any, order: int, cluster: int, now: int
+) -> None:
     """Let a lane ask again, of what concerns all clusters."""
-    clusters = t.settings[CLUSTERS]
-    order = clusters * t.settings[RESIDENT] + slot * t.settings[LANES] + lane
-    s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = now, 1
-    _push(s.heap, s.clock[HEAP], now, order, slot % clusters)
-    s.clock[HEAP] += 1
+    lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = now, 1
+    _push(heap, clock[HEAP], now, order, cluster)
+    clock[HEAP] += 1
 
 
 @compiled_code
-def _end(t: Tables, s: State, slot: int, lane: int, place: int, usable: int) -> None:
-    """A transfer has had all channels. usable: when what it loads is."""
-    number, end = t.task[place], s.lanes[slot, lane, SO_FAR]
-    begin = min(s.lanes[slot, lane, BEGUN], end)
-    if t.tasks[number].kind == STORE:
-        usable = end
-    slots, lanes = s.slots, s.lanes
-    _done(
-        slots, lanes, s.ready, s.clock, s.executed, t.script, slot, lane, place, number, end, usable
-    )
-    if slot % t.settings[CLUSTERS] == 0 and s.clock[RECORDED] < s.recorded.shape[0]:
-        _record(t, s, slot, place, begin, end)
+def _wake(
+    settings: Int, heap: Int, clock: Int, slots: Int, lanes: Int, chunk: int, now: int
+) -> None:
+    """Let those ask again that wait for a tile."""
+    if clock[WAITING] == 0:
+        return
+    n_lanes = settings[LANES]
+    n_slots = settings[CLUSTERS] * settings[RESIDENT]
+    for slot in range(n_slots):
+        for lane in range(n_lanes):
+            parked = lanes[slot, lane, LEFT_OUTSIDE] == PARKED and lanes[slot, lane, ASKS] == LAST
+            if parked and lanes[slot, lane, TILE] == chunk:
+                order = n_slots + slot * n_lanes + lane
+                _queue(heap, clock, lanes, slot, lane, order, slot % settings[CLUSTERS], now)
+                clock[WAITING] -= 1

@@ -75,6 +75,7 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
         clusters.ROOM: 0 if capacity is None else capacity // memory.partitions,
         clusters.CACHE_LATENCY: memory.cache_latency,
         clusters.GRAIN: memory.grain_bytes,
+        clusters.TRANSFERS: int(any(task.kind != "einsum" for task in phase.tasks)),
         clusters.UNITS: sum(server.kind == "unit" for server in program.servers),
     }
     begins = [(0, 0, 0, 0)]
@@ -216,7 +217,7 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         clock=np.zeros(6, np.int64),
         heap=np.zeros((slots * (max(lanes(phase)) + 2), 3), np.int64),
         slots=np.zeros((slots, 7), np.int64),
-        lanes=np.zeros((slots, max(lanes(phase)) + 1, 8), np.int64),
+        lanes=np.zeros((slots, max(lanes(phase)) + 1, 9), np.int64),
         asking=np.zeros(program.clusters, np.bool_),
         ready=np.zeros((slots, entries), np.int64),
         at=np.zeros((slots, _width(phase)), np.int64),
