@@ -99,7 +99,7 @@ def einsums(draw: st.DrawFn, name: str) -> Task:
     few = {"max_size": 2}
     also = draw(st.one_of(st.just([]), st.lists(hold, **few)))
     slows = draw(st.one_of(st.just([]), st.lists(slow, **few)))
-    unit, ticks = draw(st.sampled_from(UNITS)), draw(st.integers(0, 9))
+    unit, ticks = draw(st.sampled_from(UNITS)), draw(st.integers(1, 9))
     return Task(name, "einsum", name, unit, ticks, also=tuple(also), slows=tuple(slows))
 
 

@@ -242,7 +242,7 @@ class _Instance:
             task = self.phase.tasks[one.task]
             if task.kind == "einsum":
                 start, end = self._einsum(task, cause)
-                self._record(one, start, end)
+                self._record(one.task, one.tile, start, end)
                 usable = end
             else:
                 end, usable = yield from self._transfer(one, lane, cause)
@@ -267,9 +267,9 @@ class _Instance:
         """Coordinates of all loops of the phase."""
         return (*self.at, *tile.coordinates)[: len(self.run.phase.loops)]
 
-    def _record(self, one: Instance, start: int, end: int) -> None:
+    def _record(self, task: int, tile: Tile, start: int, end: int) -> None:
         if self.cluster == 0:
-            self.run.rows.append([one.task, start, end, self._full(one.tile)])
+            self.run.rows.append([task, start, end, self._full(tile)])
 
     def _einsum(self, task: Task, cause: str) -> tuple[int, int]:
         run, cluster = self.run, self.cluster
@@ -289,9 +289,10 @@ class _Instance:
         task = self.phase.tasks[one.task]
         assert task.moved is not None
         moved, load = run.phase.moved[task.moved], task.kind == "load"
-        tile, size = self._what(moved, task, one.tile)
+        where = self._where(task, one.tile)
+        tile, size = self._what(moved, self._full(where))
         if not size:
-            self._record(one, now, now)
+            self._record(one.task, where, now, now)
             return now, now
         run.requested[moved.tensor][0 if load else 1] += size
         inner = tuple(channel for channel in memory.inner if channel.server == moved.server)
@@ -318,7 +319,7 @@ class _Instance:
             yield run._turn(self.slot, lane)
         start = min((start for start, _ in held), default=run.now)
         end = max((run.now, *(end for _, end in held)))
-        self._record(one, start, end)
+        self._record(one.task, where, start, end)
         if outside:
             # Of the last grain: others that wait for the tile ask when it ends.
             yield run._until(held[-1][1])
@@ -347,18 +348,20 @@ class _Instance:
         end = self.run._occupy(channel.server, self.cluster, ticks, cause)
         return end - ticks, end
 
-    def _what(self, moved: Moved, task: Task, tile: Tile) -> tuple[int, int]:
+    def _where(self, task: Task, here: Tile) -> Tile:
+        """The iteration whose tile moves: of those that come next, the first."""
+        if task.next_of is None:
+            return here
+        loop, matched = task.next_of
+        return next(
+            other
+            for other in self.tiles
+            if other.count[loop] == here.count[loop] + 1
+            and all(other.coordinates[m] == here.coordinates[m] for m in matched)
+        )
+
+    def _what(self, moved: Moved, at: Sequence[int]) -> tuple[int, int]:
         """Which tile moves, and how many bytes there are of it."""
-        if task.next_of is not None:
-            loop, matched = task.next_of
-            here = tile
-            tile = next(
-                other
-                for other in self.tiles
-                if other.count[loop] == here.count[loop] + 1
-                and all(other.coordinates[m] == here.coordinates[m] for m in matched)
-            )
-        at = self._full(tile)
         number = self._key(moved.identity.loops, at)
         if (names := moved.identity.names) is not None:
             own = int(names[self._key(moved.identity.computed, at)])

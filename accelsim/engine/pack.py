@@ -86,11 +86,14 @@ def pack(phase: Phase, *, sparse: bool = False) -> Packed:
     """
     depth = len(phase.loops)
     deepest = max((task.lag for task in phase.tasks), default=0)
-    # An edge within a server without latency never holds its consumer up: order does.
+    # An edge within a server without latency never holds its consumer up: order does. But what a
+    # launch moves can be used only later than the transfer ends.
     kept = [
         edge
         for edge in phase.edges
-        if edge.latency or phase.tasks[edge.producer].server != phase.tasks[edge.consumer].server
+        if edge.latency
+        or phase.tasks[edge.producer].server != phase.tasks[edge.consumer].server
+        or phase.tasks[edge.producer].moved is not None
     ]
     reads: list[tuple[int, ...]] = []
     writes: list[tuple[int, ...]] = []
