@@ -142,7 +142,7 @@ class State(NamedTuple):
     coordinates, of the grid's loops those of the instance. free [clusters + 1, servers]: when
     servers are; the last row is of those that all clusters share. last: when each had ended what
     it did; others may have made it free later than that. recorded [N, 3 + loops]: task, start, end,
-    coordinates, of the first cluster. links to totals: of the cache. size, homes, arrives: of each
+    coordinates, of the first cluster. links to totals: of the cache. size, homes, arrives (can be used), came (last grain): of each
     tile. moves [tensors, 2]: bytes read and written.
     """
 
@@ -166,6 +166,7 @@ class State(NamedTuple):
     size: Int
     homes: Int
     arrives: Int
+    came: Int
     moves: Int
 
 
@@ -176,7 +177,8 @@ def advance(t: Tables, s: State, limit: int) -> bool:
     heap, clock, slots, lanes, ready, at_ = s.heap, s.clock, s.slots, s.lanes, s.ready, s.at
     free, last, busy, waits, executed = s.free, s.last, s.busy, s.waits, s.executed
     links, dirty, fetched, totals = s.links, s.dirty, s.fetched, s.totals
-    sizes, homes, arrives, moves, asking = s.size, s.homes, s.arrives, s.moves, s.asking
+    sizes, homes, arrives, came = s.size, s.homes, s.arrives, s.came
+    moves, asking = s.moves, s.asking
     settings, script, tasks, holds, task_of, tile_of = (
         t.settings, t.script, t.tasks, t.holds, t.task, t.tile,
     )  # fmt: skip
@@ -212,9 +214,15 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                 if size > 0 and settings[ROOM] > 0:
                     usable = _ask_cache(
                         settings, channels, lanes, free, last, busy, waits, clock, links, dirty,
-                        fetched, totals, sizes, homes, arrives, strides, names, at_,
+                        fetched, totals, sizes, homes, arrives, came, strides, names, at_,
                         moved[at(task.moved)], task.kind == STORE, size, slot, lane, now,
                     )  # fmt: skip
+                    if (
+                        lanes[slot, lane, LEFT_OUTSIDE] == PARKED
+                        and came[at(lanes[slot, lane, TILE])] < LAST
+                    ):
+                        again = lanes[slot, lane, ASKS]
+                        _queue(heap, clock, lanes, slot, lane, order, cluster, again)
                 elif size > 0:
                     lanes[slot, lane, LEFT_OUTSIDE] = size
             elif lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
@@ -233,8 +241,8 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     usable += channels[OUTER].latency
                     if settings[ROOM] > 0:
                         chunk = at(lanes[slot, lane, TILE])
-                        if arrives[chunk] == LAST:
-                            arrives[chunk] = usable
+                        if came[chunk] == LAST:
+                            came[chunk], arrives[chunk] = end, usable
                             _wake(settings, heap, clock, slots, lanes, int(chunk), end)
             if lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 number, end = at(task_of[place]), lanes[slot, lane, SO_FAR]
@@ -245,7 +253,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     usable,
                 )  # fmt: skip
                 if cluster == 0 and clock[RECORDED] < records:
-                    _record(t, s, int(slot), int(place), lanes[slot, lane, BEGUN], end)
+                    _record(t, s, int(slot), int(place), min(lanes[slot, lane, BEGUN], end), end)
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
             now, order, until, upto = LAST, 0, LAST, 0
@@ -490,7 +498,7 @@ def _inside(
             row = at(cluster) if number == PORT else at(settings[CLUSTERS])
             held = _occupy(free, last, busy, waits, row, at(channel.server), now, ticks, why)
             begin, end = min(begin, held), max(end, held + ticks)
-    lanes[slot, lane, BEGUN], lanes[slot, lane, SO_FAR] = min(begin, end), end
+    lanes[slot, lane, BEGUN], lanes[slot, lane, SO_FAR] = begin, end
     return now if size == 0 else end + settings[CACHE_LATENCY]
 
 
@@ -498,7 +506,7 @@ def _inside(
 def _ask_cache(
     settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
     clock: Int, links: Int, dirty: Bool, fetched: Int, totals: Int, sizes: Int, homes: Int,
-    arrives: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool, size: int,
+    arrives: Int, came: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool, size: int,
     slot: Any, lane: Any, now: int,
 ) -> Any:  # fmt: skip
     """A transfer asks the cache: it may have to go on outside, or to wait for who does."""
@@ -519,15 +527,17 @@ def _ask_cache(
         # Nobody waits for what leaves the cache.
         outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
         row, server = at(settings[CLUSTERS]), at(outer.server)
-        _occupy(free, last, busy, waits, row, server, now, _ticks(outer, left), why)
+        ticks = _ticks(outer, left)
+        begin = _occupy(free, last, busy, waits, row, server, now, ticks, why)
+        clock[LATEST] = max(clock[LATEST], begin + ticks)
     if fetched[chunk] > before:
-        arrives[chunk] = LAST
+        came[chunk] = LAST
         lanes[slot, lane, LEFT_OUTSIDE] = size
-    elif not stores and arrives[chunk] == LAST:
-        # It is on its way: who fetches it calls this lane again.
+    elif not stores and came[chunk] > now:
+        # It is on its way; until its last grain moves, who fetches it has to call this lane.
         lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = LAST, 1
-        clock[WAITING] += 1
+        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = came[chunk], 1
+        clock[WAITING] += came[chunk] == LAST
     return max(lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY], arrives[chunk])
 
 

@@ -234,6 +234,7 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         size=np.zeros(tiles, np.int64),
         homes=cache.homes_of(tiles, memory.partitions),
         arrives=np.zeros(tiles, np.int64),
+        came=np.zeros(tiles, np.int64),
         moves=np.zeros((len(phase.moved), 2), np.int64),
     )
     # All slots are free when the launch has got there.

@@ -307,7 +307,7 @@ class _Instance:
         elif run.cache is not None:
             outside, left = False, run.cache.store(near, tile, size)
         if left:
-            held.append(self._through(memory.outer, left, cause))
+            run.end = max(run.end, self._through(memory.outer, left, cause)[1])
         usable = 0
         if outside:
             if run.cache is not None:

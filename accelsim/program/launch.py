@@ -25,7 +25,8 @@
   inside, the port, the cache's channel, all from when they ask. Without a cache, all of it comes
   from outside or goes there. Through one, the cache of `engine/cache.py` is asked in the order in
   which transfers are served (slot s near to partition s modulo their number). What leaves it then
-  occupies the outermost channel, as a whole; and what misses it comes from outside.
+  occupies the outermost channel, as a whole, and nobody waits for that; what misses it comes from
+  outside.
 * **Outside.** What comes from outside or goes there occupies the outermost channel a grain at a
   time, the first when the transfer asks; the next one asks when the one before has ended, in the
   order as above. So several share the channel. A tile that another transfer has under way waits
@@ -33,7 +34,7 @@
 * A transfer ends when it has had all of this. What it loads can be used `cache_latency` later; what
   comes from outside, that of the outermost channel later still; what was waited for, not before it
   can be used where it came first. A transfer of no bytes occupies nothing.
-* A phase ends when its last task has ended.
+* A phase ends when its last task has ended, and what has left the cache is outside.
 """
 
 from __future__ import annotations
