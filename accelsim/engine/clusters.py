@@ -142,7 +142,8 @@ class State(NamedTuple):
     [clusters + 1, servers]: when servers are; the last row is of those that all clusters share.
     last: when each had ended what it did; others may have made it free later than that. recorded
     [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to totals: of the
-    cache. size, homes, arrives: of each tile. moves [tensors, 2]: bytes read and written.
+    cache. size, homes: of each tile; comes, arrives: when the last grain of who brings it ends (LAST +
+    its slot while that is not known) and when it can be used then. moves [tensors, 2]: bytes read and written.
     """
 
     clock: Int
@@ -163,6 +164,7 @@ class State(NamedTuple):
     totals: Int
     size: Int
     homes: Int
+    comes: Int
     arrives: Int
     moves: Int
 
@@ -189,11 +191,15 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         if order < n_slots:
             _take(t, s, order, now)
         else:
-            _transfer(t, s, (order - n_slots) // n_lanes, (order - n_slots) % n_lanes, now)
+            slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
+            lanes[slot, lane, QUEUED] = 0
+            place = _entry(slots, lanes, script, begins, entries, slot, lane)
+            if tasks[at(task_of[at(place)])].kind != EINSUM:
+                _transfer(t, s, int(slot), int(lane), now)
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
             now, order = LAST, 0
-            until, upto = LAST, 0
+            until, upto, parked = LAST, 0, False
             for number in range(resident):
                 mine = number * clusters + cluster
                 slot = at(mine)
@@ -223,6 +229,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                                 clock[HEAP] += 1
                                 lanes[slot, at(lane), QUEUED] = 1
                     if lanes[slot, at(lane), QUEUED]:
+                        parked |= asks == LAST
                         if _before(asks, mine, until, upto):
                             until, upto = asks, mine
                     elif _before(asks, mine, now, order):
@@ -230,6 +237,12 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             if now == LAST or not _before(now, order, until, upto):
                 break
             slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
+            if parked and not _before(now, order, heap[0, 0], heap[0, 1]):
+                # Who brings what is waited for here may end before: ask behind what all ask.
+                _push(heap, clock[HEAP], now, order, cluster)
+                clock[HEAP] += 1
+                lanes[slot, lane, QUEUED] = 1
+                break
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             number = at(task_of[place])
             task, why = tasks[number], at(lanes[slot, lane, WHY])
@@ -403,7 +416,6 @@ def _ticks(channel: Any, size: int) -> Any:
 def _transfer(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
     """Serve the transfer that a lane asks for, or what is left of it."""
     slots, lanes, script = s.slots, s.lanes, t.script
-    lanes[slot, lane, QUEUED] = 0
     place = _entry(slots, lanes, script, t.lane_begins, t.lane_entries, slot, lane)
     if lanes[slot, lane, LEFT_OUTSIDE] == 0:
         _locate(t, s, slot, place)
@@ -481,13 +493,16 @@ def _begin(t: Tables, s: State, slot: int, lane: int, place: int, now: int) -> N
         begin, end = min(begin, held), max(end, held + ticks)
         s.lanes[slot, lane, BEGUN], s.lanes[slot, lane, SO_FAR] = begin, end
     if s.fetched[chunk] > fetched:
-        s.arrives[chunk] = LAST
+        if s.comes[chunk] <= now:
+            s.comes[chunk] = LAST + slot
         s.lanes[slot, lane, LEFT_OUTSIDE] = size
         _outside(t, s, slot, lane, place, now)
-    elif not stores and s.arrives[chunk] == LAST:
-        # It is on its way: `_end` of who fetches it calls this lane again.
+    elif not stores and s.comes[chunk] > now:
         s.lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
+        if s.comes[chunk] < LAST:
+            _queue(t, s, slot, lane, s.comes[chunk])
+        else:  # `_outside` of who brings it calls this lane again
+            s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = LAST, 1
     else:
         _end(t, s, slot, lane, place, max(end + t.settings[CACHE_LATENCY], s.arrives[chunk]))
 
@@ -512,8 +527,8 @@ def _outside(t: Tables, s: State, slot: int, lane: int, place: int, now: int) ->
     task = t.tasks[t.task[place]]
     usable = s.lanes[slot, lane, SO_FAR] + t.settings[CACHE_LATENCY] + outer.latency
     chunk = _chunk(t, s, t.moved[task.moved], slot) if t.settings[ROOM] > 0 else NEVER
-    if chunk != NEVER and s.arrives[chunk] == LAST:
-        s.arrives[chunk] = usable
+    if chunk != NEVER and s.comes[chunk] == LAST + slot:
+        s.comes[chunk], s.arrives[chunk] = end, usable
         for other in range(s.lanes.shape[0]):
             for waiting in range(s.lanes.shape[1]):
                 if (

@@ -231,6 +231,7 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         totals=totals,
         size=np.zeros(tiles, np.int64),
         homes=cache.homes_of(tiles, memory.partitions),
+        comes=np.zeros(tiles, np.int64),
         arrives=np.zeros(tiles, np.int64),
         moves=np.zeros((len(phase.moved), 2), np.int64),
     )
