@@ -37,7 +37,9 @@ def nests(draw: st.DrawFn) -> tuple[tuple[Loop, ...], int]:
     for level in range(grid):
         rows = None
         if draw(st.integers(0, 3)) == 0:
-            rows = rows_of((), [[(c, 1, draw(st.integers(0, 3))) for c in range(loops[level].trips)]])
+            rows = rows_of(
+                (), [[(c, 1, draw(st.integers(0, 3))) for c in range(loops[level].trips)]]
+            )
         loops[level] = Loop(loops[level].name, loops[level].trips, rows)
     return tuple(loops), grid
 
