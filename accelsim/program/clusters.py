@@ -14,7 +14,7 @@ from accelsim.mapping import Binding, Mapping, Nest, span
 from accelsim.program.draft import DraftEdge, DraftTask
 from accelsim.program.instance import inner_guard
 from accelsim.program.launch import Channel, Hold, Launch, Memory, Moved
-from accelsim.program.program import Server
+from accelsim.program.program import Reservation, Server
 
 TICKS_PER_CYCLE = 256
 """Of programs with launches: their times are rounded up to one of these."""
@@ -169,6 +169,21 @@ def launched(
             late = there[edge.producer].kind != "load"  # what is loaded has a latency of its own
             kept.append(edge if late else dataclasses.replace(edge, latency=Fraction(0)))
     return out, kept
+
+
+def renumbered(
+    reservations: Sequence[Reservation], before: Sequence[str], tasks: Sequence[DraftTask]
+) -> list[Reservation]:
+    """Reservations by the numbers of the tasks that are left. before: names of all."""
+    number = {task.name: i for i, task in enumerate(tasks)}
+    return [
+        dataclasses.replace(
+            held,
+            takes=tuple(number[before[t]] for t in held.takes if before[t] in number),
+            gives=tuple((number[before[t]], g) for t, g in held.gives if before[t] in number),
+        )
+        for held in reservations
+    ]
 
 
 def _with_holds(machine: Machine, nest: Nest, task: DraftTask, server: dict[str, int]) -> DraftTask:
