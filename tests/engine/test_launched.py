@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 from accelsim.engine import compiled, reference
-from accelsim.program import Phase, Program
+from accelsim.mapping.nest import Identity
+from accelsim.program import Guard, Loop, Phase, Program, Task, rows_of
 from accelsim.program.check import check
-from accelsim.program.launch import Channel, Launch, Memory
+from accelsim.program.launch import Channel, Launch, Memory, Moved
 from accelsim.results import Execution, PhaseExecution
 from tests.engine.test_engines_agree import assert_equal
-from tests.launched_programs import DRAM, launched_programs
+from tests.launched_programs import DRAM, SERVERS, launched_programs
 from tests.launches.drawn import built
 from tests.shipped import LAUNCHED
 
-EVERYTHING = settings(max_examples=400, derandomize=True, deadline=None, database=None)
+EVERYTHING = settings(max_examples=800, derandomize=True, deadline=None, database=None)
 SOME = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 
 
@@ -70,6 +71,28 @@ def test_bytes_are_conserved(drawn: Program) -> None:
         assert moves.written + moves.dirty <= wrote
         assert (moves.fabric > 0) <= (memory.partitions == 2)
         assert phase.busy[DRAM] == 2 * (sum(moves.read.values()) + moves.written)
+
+
+def test_a_store_ends_when_what_leaves_the_cache_for_it_is_out() -> None:
+    store = Task("store", "store", "Z", DRAM, 0, moved=0)
+    tiles = Moved("Z", Identity((1,)), 0, 2, elements=4, word_bytes=Fraction(1))
+    loops = (Loop("P", 1), Loop("M", 2))
+    phase = Phase("only", loops, (store,), (), launch=Launch(1, 1), moved=(tiles,))
+    memory = Memory(Channel(DRAM, Fraction(3)), capacity_bytes=4)
+    run = agree(Program("out", Fraction(1), 1, SERVERS, (phase,), memory=memory)).phases[0]
+    assert happened(run) == [(0, 0, 0, 0, 0), (0, 0, 12, 0, 1)]
+    assert (run.end, run.busy[DRAM], run.tail[DRAM]) == (12, 12, 0)
+
+
+def test_instances_without_tasks_are_over_when_they_begin() -> None:
+    use = Task("use", "einsum", "Z", 0, 5, guard=Guard(marked=(0,)))
+    rows = rows_of((), [[(0, 1, 0), (1, 1, 1), (2, 1, 0), (3, 1, 1)]])
+    phase = Phase("only", (Loop("P", 4, rows),), (use,), (), launch=Launch(1, 1, start=2))
+    memory = Memory(Channel(DRAM, Fraction(1)))
+    run = agree(Program("few", Fraction(1), 1, SERVERS, (phase,), memory=memory)).phases[0]
+    # Each takes 2 ticks of the unit to start; the first has no task.
+    assert happened(run) == [(0, 4, 9, 1), (0, 13, 18, 3)]
+    assert run.waits[0, 4] == 8
 
 
 def plain(phase: Phase) -> tuple[Phase, Phase]:
