@@ -8,165 +8,69 @@ all that ask are served in the order that program/launch.py states.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import njit
 
 from accelsim.engine import cache
-from accelsim.engine.cache import Bool
+from accelsim.engine.heap import before, pop, push
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import at
-from accelsim.engine.pack import Int, Records, record_of
-from accelsim.results.execution import LOSSES
-
-NEVER = -1
-LAST = 1 << 62
-ORDER, ISSUE, LAUNCH = (LOSSES.index(name) for name in ("order", "issue", "launch"))
-
-TASK = record_of("lane server occupancy kind moved also_from also_to slows_from slows_to")
-EINSUM, LOAD, STORE = range(3)
-HOLD = record_of("server ticks")
-# A tensor that moves. Its tile: `first` + key over strides[own_from..] times `names`, plus the name
-# found at names_from + key over strides[computed_from..] where there are any. Bytes: elements,
-# less what ends take, times numerator / denominator. channel: of the level inside, or -1.
-MOVED = record_of(
-    "first elements numerator denominator channel own_from computed_from names_from names "
-    "ends_from ends_to"
+from accelsim.engine.launch_tables import (
+    ASKS,
+    BEGAN,
+    BEGUN,
+    CACHE,
+    CACHE_LATENCY,
+    CLUSTERS,
+    DONE,
+    EINSUM,
+    ENDED,
+    FOLLOWING,
+    FREE,
+    GRAIN,
+    GRID,
+    GRID_ORDER,
+    HEAP,
+    IDLE,
+    INSTANCE,
+    INSTANCES,
+    ISSUE,
+    LANES,
+    LAST,
+    LATEST,
+    LAUNCH,
+    LEFT,
+    LEFT_OUTSIDE,
+    NEVER,
+    NEXT,
+    ORDER,
+    OUTER,
+    OVER,
+    PARKED,
+    PARTITIONS,
+    PORT,
+    QUEUED,
+    QUEUED_OVER,
+    RAN,
+    RECORDED,
+    RESIDENT,
+    ROOM,
+    RUNNING,
+    SCHEDULE,
+    SCRIPT_OF,
+    SERVED,
+    SO_FAR,
+    START,
+    STATE,
+    STATIC,
+    STORE,
+    UNITS,
+    WHY,
+    State,
+    Tables,
 )
-END = record_of("size kept_from strides_from")
-CHANNEL = record_of("server numerator denominator latency")  # server -1: none
-PORT, CACHE, OUTER = range(3)
-SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arrays of all scripts
-# Of `settings`.
-(
-    CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
-    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN, UNITS,
-) = range(13)  # fmt: skip
-SCHEDULES = ("grid", "static", "dynamic")
-GRID_ORDER, STATIC = 0, 1
-# Of `clock`.
-FOLLOWING, HEAP, SERVED, LATEST, RECORDED = range(5)
-# Of `slots`: RAN: instances that ran there before this one.
-STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
-OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
-# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then;
-# whether that stands in the heap. Of a transfer that goes on: its part from outside that is left,
-# or PARKED; begin; end so far.
-DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR = range(8)
-PARKED = -1
-
-
-@njit(inline="always")
-def _before(time: int, order: int, other_time: int, other_order: int) -> bool:
-    return time < other_time or (time == other_time and order < other_order)
-
-
-@njit(inline="always")
-def _push(heap: Int, size: int, time: int, order: int, cluster: int) -> None:
-    place = size
-    while place > 0:
-        above = (place - 1) >> 1
-        if not _before(time, order, heap[above, 0], heap[above, 1]):
-            break
-        heap[place, 0], heap[place, 1], heap[place, 2] = (
-            heap[above, 0],
-            heap[above, 1],
-            heap[above, 2],
-        )
-        place = above
-    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
-
-
-@njit(inline="always")
-def _pop(heap: Int, size: int) -> None:
-    """Take the first of `size` away."""
-    last = size - 1
-    time, order, cluster = heap[last, 0], heap[last, 1], heap[last, 2]
-    place = 0
-    while True:
-        below = 2 * place + 1
-        if below >= last:
-            break
-        if below + 1 < last and _before(
-            heap[below + 1, 0], heap[below + 1, 1], heap[below, 0], heap[below, 1]
-        ):
-            below += 1
-        if not _before(heap[below, 0], heap[below, 1], time, order):
-            break
-        heap[place, 0], heap[place, 1], heap[place, 2] = (
-            heap[below, 0],
-            heap[below, 1],
-            heap[below, 2],
-        )
-        place = below
-    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
-
-
-class Tables(NamedTuple):
-    """What stays as it is during a run; arrays of scripts (scripts.py) one script after the other.
-
-    settings: see above. grid [G]: trips of the loops that choose an instance. strides: rows of one
-    number per loop. script_of, shift: of each instance.
-    """
-
-    settings: Int
-    grid: Int
-    tasks: Records
-    holds: Records
-    moved: Records
-    ends: Records
-    channels: Records
-    inner: Records
-    strides: Int
-    names: Int
-    kept: Int
-    script: Records
-    task: Int
-    tile: Int
-    waits_of: Int
-    from_entry: Int
-    latency: Int
-    cause: Int
-    coordinates: Int
-    lane_begins: Int
-    lane_entries: Int
-    script_of: Int
-    shift: Int
-
-
-class State(NamedTuple):
-    """What changes during a run.
-
-    heap [N, 3]: time, order, cluster. ready [slots, entries]: when each entry's result can be used,
-    or NEVER. at [slots, loops]: coordinates, of the grid's loops those of the instance. free
-    [clusters + 1, servers]: when servers are; the last row is of those that all clusters share.
-    last: when each had ended what it did; others may have made it free later than that. recorded
-    [N, 3 + loops]: task, start, end, coordinates, of the first cluster. links to totals: of the
-    cache. size, homes: of each tile; comes, arrives: when the last grain of who brings it ends (LAST +
-    its slot while that is not known) and when it can be used then. moves [tensors, 2]: bytes read and written.
-    """
-
-    clock: Int
-    heap: Int
-    slots: Int
-    lanes: Int
-    ready: Int
-    at: Int
-    free: Int
-    last: Int
-    busy: Int
-    waits: Int
-    executed: Int
-    recorded: Int
-    links: Int
-    dirty: Bool
-    fetched: Int
-    totals: Int
-    size: Int
-    homes: Int
-    comes: Int
-    arrives: Int
-    moves: Int
+from accelsim.engine.pack import Int, Records
 
 
 @compiled_code
@@ -186,7 +90,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         if clock[SERVED] >= stop:
             return False
         now, order, cluster = heap[0, 0], heap[0, 1], heap[0, 2]
-        _pop(heap, clock[HEAP])
+        pop(heap, clock[HEAP])
         clock[HEAP] -= 1
         if order < n_slots:
             _take(t, s, order, now)
@@ -204,12 +108,12 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                 mine = number * clusters + cluster
                 slot = at(mine)
                 if slots[slot, STATE] == OVER:
-                    _push(heap, clock[HEAP], slots[slot, ENDED], mine, cluster)
+                    push(heap, clock[HEAP], slots[slot, ENDED], mine, cluster)
                     clock[HEAP] += 1
                     slots[slot, STATE] = QUEUED_OVER
                 if slots[slot, STATE] != RUNNING:
                     over = slots[slot, STATE] == QUEUED_OVER
-                    if over and _before(slots[slot, ENDED], mine, until, upto):
+                    if over and before(slots[slot, ENDED], mine, until, upto):
                         until, upto = slots[slot, ENDED], mine
                     continue
                 for lane in range(n_lanes):
@@ -225,21 +129,21 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                         if asks < LAST:
                             place = _entry(slots, lanes, script, begins, entries, slot, at(lane))
                             if tasks[at(task_of[at(place)])].kind != EINSUM:
-                                _push(heap, clock[HEAP], asks, mine, cluster)
+                                push(heap, clock[HEAP], asks, mine, cluster)
                                 clock[HEAP] += 1
                                 lanes[slot, at(lane), QUEUED] = 1
                     if lanes[slot, at(lane), QUEUED]:
                         parked |= asks == LAST
-                        if _before(asks, mine, until, upto):
+                        if before(asks, mine, until, upto):
                             until, upto = asks, mine
-                    elif _before(asks, mine, now, order):
+                    elif before(asks, mine, now, order):
                         now, order = asks, mine
-            if now == LAST or not _before(now, order, until, upto):
+            if now == LAST or not before(now, order, until, upto):
                 break
             slot, lane = at((order - n_slots) // n_lanes), at((order - n_slots) % n_lanes)
-            if parked and not _before(now, order, heap[0, 0], heap[0, 1]):
+            if parked and not before(now, order, heap[0, 0], heap[0, 1]):
                 # Who brings what is waited for here may end before: ask behind what all ask.
-                _push(heap, clock[HEAP], now, order, cluster)
+                push(heap, clock[HEAP], now, order, cluster)
                 clock[HEAP] += 1
                 lanes[slot, lane, QUEUED] = 1
                 break
@@ -315,11 +219,11 @@ def _occupy(
     why: Any,
 ) -> int:  # fmt: skip
     """Give a server for some ticks from when it is free; when that begins."""
-    begin = max(free[row, server], asked)
-    before = last[row, server]
-    if begin > before:
-        by_itself = max(asked, before)
-        waits[server, why] += by_itself - before
+    begin: int = max(free[row, server], asked)
+    ended = last[row, server]
+    if begin > ended:
+        by_itself = max(asked, ended)
+        waits[server, why] += by_itself - ended
         waits[server, at(ISSUE)] += begin - by_itself
     free[row, server] = last[row, server] = begin + ticks
     busy[server] += ticks
@@ -552,7 +456,7 @@ def _queue(t: Tables, s: State, slot: int, lane: int, now: int) -> None:
     clusters = t.settings[CLUSTERS]
     order = clusters * t.settings[RESIDENT] + slot * t.settings[LANES] + lane
     s.lanes[slot, lane, ASKS], s.lanes[slot, lane, QUEUED] = now, 1
-    _push(s.heap, s.clock[HEAP], now, order, slot % clusters)
+    push(s.heap, s.clock[HEAP], now, order, slot % clusters)
     s.clock[HEAP] += 1
 
 

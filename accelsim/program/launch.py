@@ -8,8 +8,8 @@
   (time, slot). Under `grid` and `dynamic` each takes the next instance in the order of the loops;
   under `static` slot s takes s, s + n, s + 2 n... of n slots in all. An instance begins when its
   slot takes it, and that takes something of its cluster: every unit there is free so many ticks
-  later, from then or from when it is free: `start`, but `next` under `static` and `dynamic` where an instance
-  ran before in the slot (a kernel that stays). Without tasks it is over when it begins.
+  later, from then or from when it is free: `start`, but `next` under `static` and `dynamic` where
+  an instance ran before in the slot (a kernel that stays). Without tasks it is over when it begins.
 * **Lanes.** The tasks of an instance stand in lanes and are taken one at a time in program order
   within each: transfers in one; all Einsums in one (`in_order`), or else those of each unit. Lanes
   of an instance are numbered: transfers first, then Einsums, by server. The first task of a lane
