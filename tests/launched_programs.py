@@ -14,6 +14,7 @@ from accelsim.mapping.nest import End, Identity
 from accelsim.program import CAUSES, ROOT, Edge, Guard, Loop, Phase, Program, Server, Task, rows_of
 from accelsim.program.instance import inner_guard
 from accelsim.program.launch import Channel, Hold, Launch, Memory, Moved
+from accelsim.program.program import TaskKind
 from tests.strategies import guards, loop_nests, subsets
 
 SERVERS = (
@@ -37,7 +38,9 @@ def nests(draw: st.DrawFn) -> tuple[tuple[Loop, ...], int]:
     for level in range(grid):
         rows = None
         if draw(st.integers(0, 3)) == 0:
-            rows = rows_of((), [[(c, 1, draw(st.integers(0, 3))) for c in range(loops[level].trips)]])
+            rows = rows_of(
+                (), [[(c, 1, draw(st.integers(0, 3))) for c in range(loops[level].trips)]]
+            )
         loops[level] = Loop(loops[level].name, loops[level].trips, rows)
     return tuple(loops), grid
 
@@ -48,7 +51,8 @@ def tensors(draw: st.DrawFn, loops: tuple[Loop, ...], first: int) -> Moved:
     depth = len(loops)
     trips = [loop.trips for loop in loops]
     own = draw(subsets(depth))
-    computed, names = (), None
+    computed: tuple[int, ...] = ()
+    names = None
     tiles = prod(trips[loop] for loop in own)
     if draw(st.integers(0, 2)) == 0:
         computed = draw(subsets(depth))
@@ -79,7 +83,7 @@ def transfers(
     draw: st.DrawFn, name: str, loops: tuple[Loop, ...], grid: int, moved: Sequence[Moved]
 ) -> Task:
     which = draw(st.integers(0, len(moved) - 1))
-    kind = draw(st.sampled_from(("load", "load", "store")))
+    kind: TaskKind = draw(st.sampled_from(("load", "load", "store")))
     task = Task(name, kind, moved[which].tensor, DRAM, 0, moved=which)
     identity = moved[which].identity
     deepest = max((*identity.loops, *identity.computed, grid))
@@ -96,9 +100,8 @@ def transfers(
 def einsums(draw: st.DrawFn, name: str) -> Task:
     of_cluster = st.sampled_from((*UNITS, *INNER, PORT))
     hold, slow = (st.builds(Hold, of_cluster, st.integers(0, most)) for most in (9, 5))
-    few = {"max_size": 2}
-    also = draw(st.one_of(st.just([]), st.lists(hold, **few)))
-    slows = draw(st.one_of(st.just([]), st.lists(slow, **few)))
+    also = draw(st.one_of(st.just([]), st.lists(hold, max_size=2)))
+    slows = draw(st.one_of(st.just([]), st.lists(slow, max_size=2)))
     unit, ticks = draw(st.sampled_from(UNITS)), draw(st.integers(1, 9))
     return Task(name, "einsum", name, unit, ticks, also=tuple(also), slows=tuple(slows))
 

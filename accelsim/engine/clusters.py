@@ -8,166 +8,73 @@ all that ask are served in the order that program/launch.py states.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import njit
 
 from accelsim.engine import cache
 from accelsim.engine.cache import Bool
+from accelsim.engine.heap import before, pop, push
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import at
-from accelsim.engine.pack import Int, Records, record_of
-from accelsim.results.execution import LOSSES
-
-NEVER = -1
-LAST = 1 << 62
-ORDER, ISSUE, LAUNCH = (LOSSES.index(name) for name in ("order", "issue", "launch"))
-
-TASK = record_of("lane server occupancy kind moved also_from also_to slows_from slows_to")
-EINSUM, LOAD, STORE = range(3)
-HOLD = record_of("server ticks")
-# A tensor that moves. Its tile: `first` + key over strides[own_from..] times `names`, plus the name
-# found at names_from + key over strides[computed_from..] where there are any. Bytes: elements,
-# less what ends take, times numerator / denominator. channel: of the level inside, or -1.
-MOVED = record_of(
-    "first elements numerator denominator channel own_from computed_from names_from names "
-    "ends_from ends_to"
+from accelsim.engine.launch_tables import (
+    ASKS,
+    BEGAN,
+    BEGUN,
+    CACHE,
+    CACHE_LATENCY,
+    CLUSTERS,
+    DONE,
+    EINSUM,
+    ENDED,
+    FOLLOWING,
+    FREE,
+    GRAIN,
+    GRID,
+    GRID_ORDER,
+    HEAP,
+    IDLE,
+    INSTANCE,
+    INSTANCES,
+    ISSUE,
+    LANES,
+    LAST,
+    LATEST,
+    LAUNCH,
+    LEFT,
+    LEFT_OUTSIDE,
+    NEVER,
+    NEXT,
+    ORDER,
+    OUTER,
+    OVER,
+    PARKED,
+    PARTITIONS,
+    PORT,
+    QUEUED,
+    QUEUED_OVER,
+    RAN,
+    RECORDED,
+    RESIDENT,
+    ROOM,
+    RUNNING,
+    SCHEDULE,
+    SCRIPT_OF,
+    SERVED,
+    SO_FAR,
+    START,
+    STATE,
+    STATIC,
+    STORE,
+    TILE,
+    TRANSFERS,
+    UNITS,
+    WAITING,
+    WHY,
+    State,
+    Tables,
 )
-END = record_of("size kept_from strides_from")
-CHANNEL = record_of("server numerator denominator latency")  # server -1: none
-PORT, CACHE, OUTER = range(3)
-SCRIPT = record_of("entries tiles found lanes")  # where each begins in the arrays of all scripts
-# Of `settings`. TRANSFERS: how many lanes of them an instance has, the first or none.
-(
-    CLUSTERS, RESIDENT, SCHEDULE, START, NEXT, INSTANCES, LANES, GRID,
-    PARTITIONS, ROOM, CACHE_LATENCY, GRAIN, UNITS, TRANSFERS,
-) = range(14)  # fmt: skip
-SCHEDULES = ("grid", "static", "dynamic")
-GRID_ORDER, STATIC = 0, 1
-# Of `clock`; WAITING: lanes that are parked.
-FOLLOWING, HEAP, SERVED, LATEST, RECORDED, WAITING = range(6)
-# Of `slots`: RAN: instances that ran there before this one.
-STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
-OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
-# Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then;
-# whether that stands in the heap. Of a transfer that goes on: its part from outside that is left,
-# or PARKED; begin; end so far; its tile.
-DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR, TILE = range(9)
-PARKED = -1
-
-
-@njit(inline="always")
-def _before(time: int, order: int, other_time: int, other_order: int) -> bool:
-    return time < other_time or (time == other_time and order < other_order)
-
-
-@njit(inline="always")
-def _push(heap: Int, size: int, time: int, order: int, cluster: int) -> None:
-    place = size
-    while place > 0:
-        above = (place - 1) >> 1
-        if not _before(time, order, heap[above, 0], heap[above, 1]):
-            break
-        heap[place, 0], heap[place, 1], heap[place, 2] = (
-            heap[above, 0],
-            heap[above, 1],
-            heap[above, 2],
-        )
-        place = above
-    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
-
-
-@njit(inline="always")
-def _pop(heap: Int, size: int) -> None:
-    """Take the first of `size` away."""
-    last = size - 1
-    time, order, cluster = heap[last, 0], heap[last, 1], heap[last, 2]
-    place = 0
-    while True:
-        below = 2 * place + 1
-        if below >= last:
-            break
-        if below + 1 < last and _before(
-            heap[below + 1, 0], heap[below + 1, 1], heap[below, 0], heap[below, 1]
-        ):
-            below += 1
-        if not _before(heap[below, 0], heap[below, 1], time, order):
-            break
-        heap[place, 0], heap[place, 1], heap[place, 2] = (
-            heap[below, 0],
-            heap[below, 1],
-            heap[below, 2],
-        )
-        place = below
-    heap[place, 0], heap[place, 1], heap[place, 2] = time, order, cluster
-
-
-class Tables(NamedTuple):
-    """What stays as it is during a run; arrays of scripts (scripts.py) one script after the other.
-
-    settings: see above. grid [G]: trips of the loops that choose an instance. strides: rows of one
-    number per loop. script_of, shift: of each instance.
-    """
-
-    settings: Int
-    grid: Int
-    tasks: Records
-    holds: Records
-    moved: Records
-    ends: Records
-    channels: Records
-    inner: Records
-    strides: Int
-    names: Int
-    kept: Int
-    script: Records
-    task: Int
-    tile: Int
-    waits_of: Int
-    from_entry: Int
-    latency: Int
-    cause: Int
-    coordinates: Int
-    lane_begins: Int
-    lane_entries: Int
-    script_of: Int
-    shift: Int
-
-
-class State(NamedTuple):
-    """What changes during a run.
-
-    heap [N, 3]: time, order, cluster. asking [clusters]: whether units are asked for there. ready
-    [slots, entries]: when each entry's result can be used, or NEVER. at [slots, loops]:
-    coordinates, of the grid's loops those of the instance. free [clusters + 1, servers]: when
-    servers are; the last row is of those that all clusters share. last: when each had ended what
-    it did; others may have made it free later than that. recorded [N, 3 + loops]: task, start, end,
-    coordinates, of the first cluster. links to totals: of the cache. size, homes, arrives (can be used), came (last grain): of each
-    tile. moves [tensors, 2]: bytes read and written.
-    """
-
-    clock: Int
-    heap: Int
-    slots: Int
-    lanes: Int
-    asking: Bool
-    ready: Int
-    at: Int
-    free: Int
-    last: Int
-    busy: Int
-    waits: Int
-    executed: Int
-    recorded: Int
-    links: Int
-    dirty: Bool
-    fetched: Int
-    totals: Int
-    size: Int
-    homes: Int
-    arrives: Int
-    came: Int
-    moves: Int
+from accelsim.engine.pack import Int, Records
 
 
 @compiled_code
@@ -177,7 +84,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
     heap, clock, slots, lanes, ready, at_ = s.heap, s.clock, s.slots, s.lanes, s.ready, s.at
     free, last, busy, waits, executed = s.free, s.last, s.busy, s.waits, s.executed
     links, dirty, fetched, totals = s.links, s.dirty, s.fetched, s.totals
-    sizes, homes, arrives, came = s.size, s.homes, s.arrives, s.came
+    sizes, homes, arrives, comes = s.size, s.homes, s.arrives, s.comes
     moves, asking = s.moves, s.asking
     settings, script, tasks, holds, task_of, tile_of = (
         t.settings, t.script, t.tasks, t.holds, t.task, t.tile,
@@ -194,7 +101,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
         if clock[SERVED] >= stop:
             return False
         now, order, cluster = heap[0, 0], heap[0, 1], heap[0, 2]
-        _pop(heap, clock[HEAP])
+        pop(heap, clock[HEAP])
         clock[HEAP] -= 1
         if order < n_slots:
             _take(t, s, order, now)
@@ -203,7 +110,8 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             task = tasks[at(task_of[place])]
             lanes[slot, lane, QUEUED] = 0
-            if lanes[slot, lane, LEFT_OUTSIDE] == 0:
+            mine = task.kind != EINSUM
+            if mine and lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 _locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
                 size = _bytes(moved[at(task.moved)], ends, kept, strides, at_, slot)
                 moves[at(task.moved), int(task.kind == STORE)] += size
@@ -214,23 +122,23 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                 if size > 0 and settings[ROOM] > 0:
                     usable = _ask_cache(
                         settings, channels, lanes, free, last, busy, waits, clock, links, dirty,
-                        fetched, totals, sizes, homes, arrives, came, strides, names, at_,
+                        fetched, totals, sizes, homes, arrives, comes, strides, names, at_,
                         moved[at(task.moved)], task.kind == STORE, size, slot, lane, now,
                     )  # fmt: skip
                     if (
                         lanes[slot, lane, LEFT_OUTSIDE] == PARKED
-                        and came[at(lanes[slot, lane, TILE])] < LAST
+                        and comes[at(lanes[slot, lane, TILE])] < LAST
                     ):
                         again = lanes[slot, lane, ASKS]
                         _queue(heap, clock, lanes, slot, lane, order, cluster, again)
                 elif size > 0:
                     lanes[slot, lane, LEFT_OUTSIDE] = size
-            elif lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
+            elif mine and lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
                 lanes[slot, lane, LEFT_OUTSIDE] = 0
                 lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
                 usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
                 usable = max(usable, arrives[at(lanes[slot, lane, TILE])])
-            if lanes[slot, lane, LEFT_OUTSIDE] > 0:
+            if mine and lanes[slot, lane, LEFT_OUTSIDE] > 0:
                 end = _outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
                 if lanes[slot, lane, LEFT_OUTSIDE] > 0:
                     _queue(heap, clock, lanes, slot, lane, order, cluster, end)
@@ -241,10 +149,10 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     usable += channels[OUTER].latency
                     if settings[ROOM] > 0:
                         chunk = at(lanes[slot, lane, TILE])
-                        if came[chunk] == LAST:
-                            came[chunk], arrives[chunk] = end, usable
+                        if comes[chunk] == LAST + (order - n_slots) // n_lanes:
+                            comes[chunk], arrives[chunk] = end, usable
                             _wake(settings, heap, clock, slots, lanes, int(chunk), end)
-            if lanes[slot, lane, LEFT_OUTSIDE] == 0:
+            if mine and lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 number, end = at(task_of[place]), lanes[slot, lane, SO_FAR]
                 if task.kind == STORE:
                     usable = end
@@ -256,18 +164,18 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     _record(t, s, int(slot), int(place), min(lanes[slot, lane, BEGUN], end), end)
         # Serve what this cluster asks of its own servers, up to what concerns all.
         while True:
-            now, order, until, upto = LAST, 0, LAST, 0
+            now, order, until, upto, parked = LAST, 0, LAST, 0, False
             slot = lane = at(0)
             for number in range(resident):
                 mine = number * clusters + cluster
                 own = at(mine)
                 if slots[own, STATE] != RUNNING:
                     if slots[own, STATE] == OVER:
-                        _push(heap, clock[HEAP], slots[own, ENDED], mine, cluster)
+                        push(heap, clock[HEAP], slots[own, ENDED], mine, cluster)
                         clock[HEAP] += 1
                         slots[own, STATE] = QUEUED_OVER
                     over = slots[own, STATE] == QUEUED_OVER
-                    if over and _before(slots[own, ENDED], mine, until, upto):
+                    if over and before(slots[own, ENDED], mine, until, upto):
                         until, upto = slots[own, ENDED], mine
                     continue
                 mine = n_slots + mine * n_lanes
@@ -282,16 +190,24 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                         if asks == NEVER:
                             continue
                         if asks < LAST and which < transfers:
-                            _push(heap, clock[HEAP], asks, mine + which, cluster)
+                            push(heap, clock[HEAP], asks, mine + which, cluster)
                             clock[HEAP] += 1
                             lanes[own, that, QUEUED] = 1
-                    if which < transfers and lanes[own, that, QUEUED]:
-                        if _before(asks, mine + which, until, upto):
+                    if lanes[own, that, QUEUED]:
+                        parked |= asks == LAST
+                        if before(asks, mine + which, until, upto):
                             until, upto = asks, mine + which
-                    elif _before(asks, mine + which, now, order):
+                    elif before(asks, mine + which, now, order):
                         now, order, slot, lane = asks, mine + which, own, that
-            if now == LAST or not _before(now, order, until, upto):
+            if now == LAST or not before(now, order, until, upto):
                 asking[at(cluster)] = now < LAST
+                break
+            if parked and not before(now, order, heap[0, 0], heap[0, 1]):
+                # Who brings what is waited for here may end before: ask behind what all ask.
+                push(heap, clock[HEAP], now, order, cluster)
+                clock[HEAP] += 1
+                lanes[slot, lane, QUEUED] = 1
+                asking[at(cluster)] = True
                 break
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             number = at(task_of[place])
@@ -366,10 +282,10 @@ def _occupy(
 ) -> Any:  # fmt: skip
     """Give a server for some ticks from when it is free; when that begins."""
     begin = max(free[row, server], asked)
-    before = last[row, server]
-    if begin > before:
-        by_itself = max(asked, before)
-        waits[server, why] += by_itself - before
+    ended = last[row, server]
+    if begin > ended:
+        by_itself = max(asked, ended)
+        waits[server, why] += by_itself - ended
         waits[server, at(ISSUE)] += begin - by_itself
     free[row, server] = last[row, server] = begin + ticks
     busy[server] += ticks
@@ -450,8 +366,8 @@ def _key(strides: Int, begin: int, at_: Int, slot: Any) -> Any:
 
 @njit(inline="always")
 def _locate(
-    settings: Int, script: Records, tile_of: Int, coordinates: Int, shift: Int, slots: Int, at_: Int,
-    slot: Any, place: Any,
+    settings: Int, script: Records, tile_of: Int, coordinates: Int, shift: Int, slots: Int,
+    at_: Int, slot: Any, place: Any,
 ) -> None:  # fmt: skip
     """Put the coordinates of an entry's tile into `at_`."""
     tile = script[at(slots[slot, SCRIPT_OF])].tiles + tile_of[place]
@@ -506,8 +422,8 @@ def _inside(
 def _ask_cache(
     settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
     clock: Int, links: Int, dirty: Bool, fetched: Int, totals: Int, sizes: Int, homes: Int,
-    arrives: Int, came: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool, size: int,
-    slot: Any, lane: Any, now: int,
+    arrives: Int, comes: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool,
+    size: int, slot: Any, lane: Any, now: int,
 ) -> Any:  # fmt: skip
     """A transfer asks the cache: it may have to go on outside, or to wait for who does."""
     chunk = tensor.first + _key(strides, tensor.own_from, at_, slot) * tensor.names
@@ -517,7 +433,7 @@ def _ask_cache(
     if sizes[chunk] == 0:
         sizes[chunk] = size
     partitions = settings[PARTITIONS]
-    before, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
+    fresh, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
     cache.ask(
         links, dirty, sizes, totals, fetched, homes[chunk], partitions, slot & (partitions - 1),
         chunk, stores, settings[ROOM],
@@ -530,14 +446,15 @@ def _ask_cache(
         ticks = _ticks(outer, left)
         begin = _occupy(free, last, busy, waits, row, server, now, ticks, why)
         clock[LATEST] = max(clock[LATEST], begin + ticks)
-    if fetched[chunk] > before:
-        came[chunk] = LAST
+    if fetched[chunk] > fresh:
+        if comes[chunk] <= now:
+            comes[chunk] = LAST + slot
         lanes[slot, lane, LEFT_OUTSIDE] = size
-    elif not stores and came[chunk] > now:
+    elif not stores and comes[chunk] > now:
         # It is on its way; until its last grain moves, who fetches it has to call this lane.
         lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = came[chunk], 1
-        clock[WAITING] += came[chunk] == LAST
+        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = min(comes[chunk], LAST), 1
+        clock[WAITING] += comes[chunk] >= LAST
     return max(lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY], arrives[chunk])
 
 
@@ -564,7 +481,7 @@ def _queue(
 ) -> None:
     """Let a lane ask again, of what concerns all clusters."""
     lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = now, 1
-    _push(heap, clock[HEAP], now, order, cluster)
+    push(heap, clock[HEAP], now, order, cluster)
     clock[HEAP] += 1
 
 

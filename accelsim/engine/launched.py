@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engine import cache, clusters
-from accelsim.engine.clusters import State, Tables
+from accelsim.engine import cache, clusters, launch_tables
+from accelsim.engine.launch_tables import State, Tables
 from accelsim.engine.pack import Int, rows_of
 from accelsim.engine.scripts import Scripts, lanes, scripts
 from accelsim.errors import AccelsimError
@@ -38,17 +38,17 @@ def run_phase(
     state = _state(program, phase, made, begin, record)
     if program.warm:
         while not clusters.advance(tables, state, SLICE):
-            report(int(state.clock[clusters.FOLLOWING]) / instances(phase) / 2)
+            report(int(state.clock[launch_tables.FOLLOWING]) / instances(phase) / 2)
         state = _again(state, _state(program, phase, made, begin, record))
     while not clusters.advance(tables, state, SLICE):
-        share = int(state.clock[clusters.FOLLOWING]) / instances(phase)
+        share = int(state.clock[launch_tables.FOLLOWING]) / instances(phase)
         report((1 + share) / 2 if program.warm else share)
     report(1.0)
     return _finish(state, program, phase, begin)
 
 
 def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
-    """What stays as it is; layouts in clusters.py."""
+    """What stays as it is; layouts in launch_tables.py."""
     launch, memory = phase.launch, program.memory
     assert launch is not None
     assert memory is not None  # lowered together
@@ -63,20 +63,20 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
             f"{capacity // memory.partitions}"
         )
     settings = {
-        clusters.CLUSTERS: program.clusters,
-        clusters.RESIDENT: launch.slots,
-        clusters.SCHEDULE: clusters.SCHEDULES.index(launch.schedule),
-        clusters.START: launch.start,
-        clusters.NEXT: launch.next,
-        clusters.INSTANCES: instances(phase),
-        clusters.LANES: max(lanes(phase)) + 1,
-        clusters.GRID: launch.grid,
-        clusters.PARTITIONS: memory.partitions,
-        clusters.ROOM: 0 if capacity is None else capacity // memory.partitions,
-        clusters.CACHE_LATENCY: memory.cache_latency,
-        clusters.GRAIN: memory.grain_bytes,
-        clusters.TRANSFERS: int(any(task.kind != "einsum" for task in phase.tasks)),
-        clusters.UNITS: sum(server.kind == "unit" for server in program.servers),
+        launch_tables.CLUSTERS: program.clusters,
+        launch_tables.RESIDENT: launch.slots,
+        launch_tables.SCHEDULE: launch_tables.SCHEDULES.index(launch.schedule),
+        launch_tables.START: launch.start,
+        launch_tables.NEXT: launch.next,
+        launch_tables.INSTANCES: instances(phase),
+        launch_tables.LANES: max(lanes(phase)) + 1,
+        launch_tables.GRID: launch.grid,
+        launch_tables.PARTITIONS: memory.partitions,
+        launch_tables.ROOM: 0 if capacity is None else capacity // memory.partitions,
+        launch_tables.CACHE_LATENCY: memory.cache_latency,
+        launch_tables.GRAIN: memory.grain_bytes,
+        launch_tables.TRANSFERS: int(any(task.kind != "einsum" for task in phase.tasks)),
+        launch_tables.UNITS: sum(server.kind == "unit" for server in program.servers),
     }
     begins = [(0, 0, 0, 0)]
     for one in made.scripts:
@@ -89,18 +89,18 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
     return Tables(
         settings=np.array([settings[key] for key in sorted(settings)], np.int64),
         grid=np.array([loop.trips for loop in phase.loops[: launch.grid]], np.int64),
-        tasks=rows_of(clusters.TASK, tasks),
-        holds=rows_of(clusters.HOLD, holds),
-        moved=rows_of(clusters.MOVED, moved.rows),
-        ends=rows_of(clusters.END, moved.ends),
+        tasks=rows_of(launch_tables.TASK, tasks),
+        holds=rows_of(launch_tables.HOLD, holds),
+        moved=rows_of(launch_tables.MOVED, moved.rows),
+        ends=rows_of(launch_tables.END, moved.ends),
         channels=rows_of(
-            clusters.CHANNEL, [_channel(c) for c in (memory.port, memory.cache, memory.outer)]
+            launch_tables.CHANNEL, [_channel(c) for c in (memory.port, memory.cache, memory.outer)]
         ),
-        inner=rows_of(clusters.CHANNEL, inner),
+        inner=rows_of(launch_tables.CHANNEL, inner),
         strides=np.array(moved.strides, np.int64),
         names=_joined(moved.names),
         kept=_joined(moved.kept),
-        script=rows_of(clusters.SCRIPT, begins),
+        script=rows_of(launch_tables.SCRIPT, begins),
         task=joined("task"),
         tile=joined("tile"),
         waits_of=joined("waits"),
@@ -133,7 +133,7 @@ def _channel(channel: Channel | None) -> tuple[int, int, int, int]:
 
 
 def _tasks(phase: Phase) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
-    """Rows of clusters.TASK and of clusters.HOLD."""
+    """Rows of launch_tables.TASK and of launch_tables.HOLD."""
     holds: list[tuple[int, int]] = []
     rows = []
     for lane, task in zip(lanes(phase), phase.tasks, strict=True):
@@ -150,7 +150,7 @@ def _tasks(phase: Phase) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
 
 @dataclass(frozen=True, eq=False)
 class _MovedTables:
-    """Rows of clusters.MOVED and clusters.END, and what they point into."""
+    """Rows of launch_tables.MOVED and launch_tables.END, and what they point into."""
 
     rows: list[tuple[int, ...]]
     ends: list[tuple[int, int, int]]
@@ -233,15 +233,15 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         totals=totals,
         size=np.zeros(tiles, np.int64),
         homes=cache.homes_of(tiles, memory.partitions),
+        comes=np.zeros(tiles, np.int64),
         arrives=np.zeros(tiles, np.int64),
-        came=np.zeros(tiles, np.int64),
         moves=np.zeros((len(phase.moved), 2), np.int64),
     )
     # All slots are free when the launch has got there.
-    state.slots[:, clusters.ENDED] = begin + launch.cost
-    state.clock[clusters.LATEST] = begin + launch.cost
-    state.slots[:, clusters.STATE] = clusters.QUEUED_OVER
-    state.clock[clusters.HEAP] = slots
+    state.slots[:, launch_tables.ENDED] = begin + launch.cost
+    state.clock[launch_tables.LATEST] = begin + launch.cost
+    state.slots[:, launch_tables.STATE] = launch_tables.QUEUED_OVER
+    state.clock[launch_tables.HEAP] = slots
     for slot in range(slots):
         state.heap[slot] = begin + launch.cost, slot, slot % program.clusters
     return state
@@ -255,8 +255,8 @@ def _again(before: State, state: State) -> State:
 
 def _finish(state: State, program: Program, phase: Phase, begin: int) -> PhaseExecution:
     """Sums over all clusters."""
-    end = int(state.clock[clusters.LATEST])
-    count = int(state.clock[clusters.RECORDED])
+    end = int(state.clock[launch_tables.LATEST])
+    count = int(state.clock[launch_tables.RECORDED])
     shared = np.array([server.shared for server in program.servers])
     tails = end - state.last
     tail = np.where(shared, tails[-1], tails[:-1].sum(axis=0))

@@ -308,10 +308,10 @@ class _Instance:
             outside, left = False, run.cache.store(near, tile, size)
         if left:
             run.end = max(run.end, self._through(memory.outer, left, cause)[1])
-        usable = 0
+        usable, brings = 0, False
         if outside:
-            if run.cache is not None:
-                run.under_way.setdefault(tile, run.env.event())
+            if brings := run.cache is not None and tile not in run.under_way:
+                run.under_way[tile] = run.env.event()
             held += yield from self._grains(size, lane, cause)
             usable = max(end for _, end in held) + memory.cache_latency + memory.outer.latency
         elif load and tile in run.under_way:
@@ -323,7 +323,7 @@ class _Instance:
         if outside:
             # Of the last grain: others that wait for the tile ask when it ends.
             yield run._until(held[-1][1])
-            if tile in run.under_way:
+            if brings:
                 run.arrived[tile] = usable
                 run.under_way.pop(tile).succeed()
         elif load:

@@ -6,10 +6,10 @@
 * **Which slot.** All slots are free `cost` ticks after the phase began, and again when their
   instance is over: when its last task has ended. Slots that are free are served in the order of
   (time, slot). Under `grid` and `dynamic` each takes the next instance in the order of the loops;
-  under `static` slot s takes s, s + slots, s + 2 slots... An instance begins when its slot takes
-  it, and that takes something of its cluster: every unit there is free so many ticks later, from
-  then or from when it is free: `start`, but `next` under `static` and `dynamic` where an instance
-  ran before in the slot (a kernel that stays).
+  under `static` slot s takes s, s + n, s + 2 n... of n slots in all. An instance begins when its
+  slot takes it, and that takes something of its cluster: every unit there is free so many ticks
+  later, from then or from when it is free: `start`, but `next` under `static` and `dynamic` where
+  an instance ran before in the slot (a kernel that stays). Without tasks it is over when it begins.
 * **Lanes.** The tasks of an instance stand in lanes and are taken one at a time in program order
   within each: transfers in one; all Einsums in one (`in_order`), or else those of each unit. Lanes
   of an instance are numbered: transfers first, then Einsums, by server. The first task of a lane
@@ -17,7 +17,8 @@
 * **Who is served.** All that ask are served in the order of (time, slot, lane), slots that are free
   before all others, each at once: a server that it occupies is its own from the time it is free, or
   it asks, for the ticks named; the task ends when it has had the last of them. A cluster has
-  servers of its own; those that are `shared` serve all clusters.
+  servers of its own; those that are `shared` serve all clusters: the cache's channel and the
+  outermost one. An Einsum occupies and slows servers of its cluster, its unit a tick or more.
 * **Slowed.** An Einsum that starts on its unit makes each server that it slows free later, by the
   ticks named, from then or from when it is free: two units of a cluster that work at a time are not
   independent.
@@ -29,12 +30,19 @@
   outside.
 * **Outside.** What comes from outside or goes there occupies the outermost channel a grain at a
   time, the first when the transfer asks; the next one asks when the one before has ended, in the
-  order as above. So several share the channel. A tile that another transfer has under way waits
-  for the end of its last grain and asks again, for nothing.
+  order as above. So several share the channel. A tile is under way from when a transfer misses it
+  until the last grain of that transfer has ended; what misses it meanwhile comes from outside too,
+  but a load that finds it in the cache has what it occupies, waits for that end and asks again, in
+  the order as above, for nothing: it ends there.
 * A transfer ends when it has had all of this. What it loads can be used `cache_latency` later; what
-  comes from outside, that of the outermost channel later still; what was waited for, not before it
-  can be used where it came first. A transfer of no bytes occupies nothing.
-* A phase ends when its last task has ended, and what has left the cache is outside.
+  comes from outside, that of the outermost channel later still; what is found in the cache, not
+  before it can be used where it was under way. A transfer of no bytes occupies nothing, asks
+  nothing of the cache, and can be used when it ends.
+* A phase ends when its last task has ended, and what has left the cache is outside; without any
+  task, when its slots are free.
+* A record has tasks of cluster 0, Einsums as they are served, transfers as they are served last:
+  from when they first have a server (Einsums: their unit; what needs none: the end), with the
+  coordinates of the tile that moves.
 """
 
 from __future__ import annotations
@@ -78,7 +86,8 @@ class Moved:
 
     identity: which tile an iteration works on. first: number of its first tile, of all in the
     phase; tiles: how many. elements, word_bytes, ends: as of a mapping.Placement. server: of the
-    level that they are written to, if it has a channel. store: whether some task stores them.
+    level that they are written to, if it has a channel. A tile has one size: ends are
+    of loops that tell which it is.
     """
 
     tensor: str

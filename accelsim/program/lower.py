@@ -182,10 +182,14 @@ class _Lowering:
         server_of = {task.name: task.server for task in tasks}
         loops = self.marks.loops(self.loops)
         tasks = [self._without_outside(task, loops) for task in tasks]
+        # What an instance loads can be used later than the transfer ends.
+        late = {t.name for t in tasks if self.nest.launch is not None and t.kind == "load"}
         needed = [
             edge
             for edge in dict.fromkeys(self.edges)
-            if edge.latency or server_of[edge.producer] != server_of[edge.consumer]
+            if edge.latency
+            or server_of[edge.producer] != server_of[edge.consumer]
+            or edge.producer in late
         ]
         return loops, tasks, needed, tuple(self.reservations)
 

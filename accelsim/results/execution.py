@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 Ticks = npt.NDArray[np.int64]
 LOSSES = ("data", "slot", "bandwidth", "order", "issue", "launch")
-"""Why servers of a launch stand idle: the causes of waits, and two more. issue: another unit of the
-cluster took that time; launch: an instance had yet to begin."""
+"""Why servers of a launch stand idle: the causes of waits, and two more. issue: from when a task
+asked and the server had ended what it did, until others let it begin: another unit of the cluster,
+or the start of an instance, took that time. launch: an instance had yet to begin."""
 
 
 @dataclass(frozen=True)
