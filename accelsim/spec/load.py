@@ -13,7 +13,7 @@ import pydantic
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
 from accelsim.spec.records import ArchSpec, CascadeSpec, MappingSpec, Record, WorkloadSpec
-from accelsim.spec.studies import FiguresSpec, SweepSpec
+from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
 FOLDERS = {
     "cascade": "einsum_cascades",
@@ -22,6 +22,7 @@ FOLDERS = {
     "workload": "workloads",
     "sweep": "studies",
     "figures": "studies",
+    "validation": "studies",
 }
 RECORDS: dict[str, type[Record]] = {
     "cascade": CascadeSpec,
@@ -30,6 +31,7 @@ RECORDS: dict[str, type[Record]] = {
     "mapping": MappingSpec,
     "sweep": SweepSpec,
     "figures": FiguresSpec,
+    "validation": ValidationSpec,
 }
 Override = tuple[KeyPath, Any]
 
