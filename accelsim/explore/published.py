@@ -22,6 +22,7 @@ CLOSE = 2e-4
 """Relative error of the time at which a number counts as found."""
 ROUNDS = 4
 MOVED = 1e-3
+VARIANTS = ("mechanisms", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class _Family:
     """A family with its sweep; published seconds by point, in the order of its file."""
 
     name: str
-    spec: FamilySpec
+    given: FamilySpec
     sweep: spec.Document[SweepSpec]
     published: tuple[tuple[At, float], ...]
     kept_out: tuple[At, ...]
@@ -179,21 +180,30 @@ def predict(
     document: Document,
     names: Iterable[str],
     more: Sequence[str] = (),
+    *,
+    at: At | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Row]:
-    """Rows of families, predicted. more: settings over those of their sweeps."""
+    """Rows of families, predicted. more: settings over those of their sweeps.
+
+    at: values of axes, or lists of them, of the rows that are meant; all of a family without.
+    """
     families = [_family(document, name) for name in names]
-    total = sum(len(family.published) for family in families)
+    asked = [
+        (family, point, seconds)
+        for family in families
+        for point, seconds in family.published
+        if all(point[k] in (v if isinstance(v, list) else [v]) for k, v in (at or {}).items())
+    ]
     out: list[Row] = []
-    for family in families:
-        for at, seconds in family.published:
-            results = sweep.point(family.sweep, at, more)
-            predicted = sum(r.seconds for r in results.values())
-            floor = sum(_roofline(r, family.spec.machine) for r in results.values())
-            is_scored = at not in family.kept_out
-            out.append(Row(family.name, at, seconds, predicted, floor, is_scored))
-            if progress is not None:
-                progress(len(out) / total)
+    for family, point, seconds in asked:
+        results = sweep.point(family.sweep, point, more)
+        predicted = sum(r.seconds for r in results.values())
+        floor = sum(_roofline(r, family.given.machine) for r in results.values())
+        is_scored = point not in family.kept_out
+        out.append(Row(family.name, point, seconds, predicted, floor, is_scored))
+        if progress is not None:
+            progress(len(out) / len(asked))
     return out
 
 
@@ -233,7 +243,8 @@ def difference(document: Document, name: str, value: float, more: Sequence[str] 
     family = _family(document, number.family)
     seconds = next(s for at, s in family.published if at == number.at)
     results = sweep.point(family.sweep, number.at, [*more, *settings_of(number, value)])
-    return sum(r.seconds for r in results.values()) / seconds - 1
+    predicted: float = sum(r.seconds for r in results.values())
+    return predicted / seconds - 1
 
 
 def standing(document: Document, name: str) -> float:
@@ -313,33 +324,136 @@ def _solve(document: Document, name: str, more: Sequence[str]) -> float:
     return value
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Errors by family, with a variant; values of what was calibrated again; mean change of time.
-
-    change: relative, to what the study predicts, over the rows that are scored.
-    """
-
-    name: str
-    errors: dict[str, Errors]
-    again: dict[str, float]
-    change: dict[str, float]
-
-
-def variants(document: Document, kind: str, base: Sequence[Row]) -> Iterable[Variant]:
-    """Of `mechanisms` or `sensitivity`, one by one. base: rows as the study predicts them."""
-    for name, one in getattr(document.spec, kind).items():
-        again = calibrate(document, one.again, one.set)
-        set_ = [*one.set]
+def variants(
+    document: Document, kind: str, progress: Callable[[float], None] | None = None
+) -> Iterable[dict[str, Any]]:
+    """Of `mechanisms` or `sensitivity`, one by one, each family of each: errors, what was
+    calibrated again, and the mean change of time against what the study predicts."""
+    base: dict[str, list[Row]] = {}
+    every = getattr(document.spec, kind)
+    for done, (name, one) in enumerate(every.items()):
+        again = calibrate(document, one.again, one.set) if one.again else {}
+        more = [*one.set]
         for number, value in again.items():
-            set_ += settings_of(document.spec.calibrated[number], value)
-        rows = predict(document, one.families, set_)
-        of: dict[str, Errors] = {}
-        change: dict[str, float] = {}
+            more += settings_of(document.spec.calibrated[number], value)
         for family in one.families:
-            own = [r for r in rows if r.family == family and r.scored]
-            before = [r for r in base if r.family == family and r.scored]
-            of[family] = scored(own)
-            pairs = zip(own, before, strict=True)
-            change[family] = sum(a.predicted / b.predicted - 1 for a, b in pairs) / len(own)
-        yield Variant(name, of, again, change)
+            key = f"{family} {one.at}"
+            if key not in base:
+                base[key] = predict(document, [family], at=one.at)
+            rows = predict(document, [family], more, at=one.at)
+            pairs = [(new, old) for new, old in zip(rows, base[key], strict=True) if new.scored]
+            change = sum(new.predicted / old.predicted - 1 for new, old in pairs) / len(pairs)
+            yield {
+                "variant": name,
+                "family": family,
+                **dataclasses.asdict(scored(rows)),
+                "change": change,
+                "again": again,
+            }
+        if progress is not None:
+            progress((done + 1) / len(every))
+
+
+def report(
+    document: Document,
+    names: Sequence[str] | None = None,
+    *,
+    calibrated: bool = False,
+    variant: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Errors of families, or what was asked for instead, as plain records.
+
+    within: whether each family keeps the limits that it has. Raises AccelsimError.
+    """
+    given = document.spec
+    for name in names or ():
+        if name not in given.families:
+            raise AccelsimError(Fault(f"no family {name!r}", help=nearest(name, given.families)))
+    if calibrated:
+        if names or variant:
+            raise AccelsimError("--calibrate finds all numbers; it goes with no other option")
+        found = calibrate(document, given.calibrated)
+        numbers = [
+            {"number": name, "found": value, "in_the_machine": standing(document, name)}
+            for name, value in found.items()
+        ]
+        return {"calibrated": numbers, "within": True}
+    if variant is not None:
+        if variant not in VARIANTS:
+            raise AccelsimError(Fault(f"no variants {variant!r}", help=nearest(variant, VARIANTS)))
+        if names:
+            raise AccelsimError("--variants name their families; leave --family out")
+        return {variant: list(variants(document, variant, progress)), "within": True}
+    rows = predict(document, names or given.families, progress=progress)
+    families = {}
+    for name in names or given.families:
+        own = [row for row in rows if row.family == name]
+        limits, of = given.families[name], scored(own)
+        within = all(
+            limit is None or 100 * reached <= limit
+            for limit, reached in (
+                (limits.mean_percent, of.mean),
+                (limits.worst_percent, of.worst),
+            )
+        )
+        families[name] = {
+            **dataclasses.asdict(of),
+            "held": limits.mean_percent is not None or limits.worst_percent is not None,
+            "within": within,
+            "roofline": errors(r.roofline / r.published - 1 for r in own if r.scored).mean,
+            "constant_efficiency": errors(constant_efficiency(own)).mean,
+            "missing": limits.missing,
+        }
+    return {
+        "families": families,
+        "rows": [{**dataclasses.asdict(row), "error": row.error} for row in rows],
+        "within": all(one["within"] for one in families.values()),
+    }
+
+
+def tables(found: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    """Titles and rows to print of what `report` found."""
+    if "families" not in found:
+        for kind in ("calibrated", *VARIANTS):
+            if kind in found:
+                yield kind, [{k: _said(k, v) for k, v in row.items()} for row in found[kind]]
+        return
+    yield (
+        "rows",
+        [
+            {
+                "family": row["family"],
+                "row": ", ".join(str(v) for v in row["at"].values()),
+                "published": f"{row['published'] * 1e6:.1f} us",
+                "predicted": f"{row['predicted'] * 1e6:.1f} us",
+                "error": f"{row['error']:+.1%}",
+                "scored": "" if row["scored"] else "calibrated on",
+            }
+            for row in found["rows"]
+        ],
+    )
+    shown = ("rows", "mean", "worst", "bias", "roofline", "constant_efficiency")
+    yield (
+        "families",
+        [
+            {
+                "family": name,
+                **{key: _said(key, of[key]) for key in shown},
+                "limits": ("kept" if of["within"] else "not kept") if of["held"] else "",
+            }
+            for name, of in found["families"].items()
+        ],
+    )
+
+
+def _said(key: str, value: Any) -> Any:
+    if key in {"mean", "worst", "roofline", "constant_efficiency"}:
+        return f"{value:.1%}"
+    if key in {"bias", "change"}:
+        return f"{value:+.1%}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.4g}" for name, number in value.items())
+    return value

@@ -87,9 +87,10 @@ class FiguresSpec(Record):
 class FamilySpec(Record):
     """Published times of one kernel on one machine, and the sweep that predicts them.
 
-    machine: a shipped one. rows: a sweep file. published: a CSV with a column of each of its axes, `value` (seconds or
-    TFLOP/s) and, for TFLOP/s, `batch` and `heads`. mean_percent, worst_percent: what errors are
-    held to; None where they are only reported. missing: what the prediction leaves out.
+    machine: a shipped one. rows: a sweep file. published: a CSV with a column of each of its axes,
+    `value` (seconds or TFLOP/s) and, for TFLOP/s, `batch` and `heads`. mean_percent, worst_percent:
+    what errors are held to; None where they are only reported. missing: what the prediction leaves
+    out.
     """
 
     title: Text
@@ -118,9 +119,14 @@ class NumberSpec(Record):
 
 
 class VariantSpec(Record):
-    """Another machine or mapping to predict with. again: numbers that are calibrated again."""
+    """Another machine or mapping to predict with.
+
+    at: values of axes, or lists of them: rows that are predicted; all unless said. again: numbers
+    that are calibrated again.
+    """
 
     families: Annotated[list[Name], Field(min_length=1)]
+    at: dict[Name, Any] = Field(default_factory=dict)
     set: list[Text] = Field(default_factory=list)
     again: list[Name] = Field(default_factory=list)
 
