@@ -209,18 +209,17 @@ def predict(
 
 def _roofline(result: Result, name: str) -> float:
     """Seconds: operations at the machine's rate, or inputs and outputs once at its bandwidth."""
-    machine = arch.build(spec.load(name, "arch"))
+    document = spec.load(name, "arch")
+    machine = arch.build(document)
     macs = [
         unit.instances * machine.clusters / op.cycles
         for unit in machine.units
         if (op := unit.operation("mac")) is not None and op.cycles
     ]
     flops = result.flops_per_second * result.seconds
-    bandwidth = spec.load(name, "arch").spec.levels[machine.outermost.name].bandwidth
-    return max(
-        flops / float(2 * max(macs) * machine.clock_hz),
-        result.bounds["traffic_bytes"] / float(bandwidth),
-    )
+    bandwidth = float(document.spec.levels[machine.outermost.name].bandwidth)
+    bytes_ = float(result.bounds["traffic_bytes"])
+    return max(flops / float(2 * max(macs) * machine.clock_hz), bytes_ / bandwidth)
 
 
 def constant_efficiency(rows: Sequence[Row]) -> list[float]:
