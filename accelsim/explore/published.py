@@ -389,6 +389,7 @@ def report(
     for name in names or given.families:
         own = [row for row in rows if row.family == name]
         limits, of = given.families[name], scored(own)
+        constant = constant_efficiency(own)
         within = all(
             limit is None or 100 * reached <= limit
             for limit, reached in (
@@ -401,7 +402,7 @@ def report(
             "held": limits.mean_percent is not None or limits.worst_percent is not None,
             "within": within,
             "roofline": errors(r.roofline / r.published - 1 for r in own if r.scored).mean,
-            "constant_efficiency": errors(constant_efficiency(own)).mean,
+            "constant_efficiency": errors(constant).mean if constant else None,
             "missing": limits.missing,
         }
     return {
@@ -447,6 +448,8 @@ def tables(found: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
 
 
 def _said(key: str, value: Any) -> Any:
+    if value is None:
+        return ""
     if key in {"mean", "worst", "roofline", "constant_efficiency"}:
         return f"{value:.1%}"
     if key in {"bias", "change"}:
