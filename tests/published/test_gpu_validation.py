@@ -43,6 +43,16 @@ def test_errors_keep_their_limits(family: str) -> None:
     assert of.worst <= 0.12
 
 
+@pytest.mark.parametrize("family", [*DOCUMENT.spec.families])
+def test_the_summary_is_of_the_rows(family: str) -> None:
+    of = published.errors(e for (*_, star), e in recorded(family).items() if not star)
+    line = next(one for one in README.splitlines() if one.startswith(f"| {family} |"))
+    rows, mean, worst, bias = (float(cell) for cell in line.split(" | ")[1:5])
+    assert rows == of.rows
+    for shown, number in ((mean, of.mean), (worst, of.worst), (bias, of.bias)):
+        assert shown / 100 == pytest.approx(number, abs=NOISE)
+
+
 @pytest.mark.parametrize("family", HELD)
 def test_short_rows_are_as_recorded(family: str) -> None:
     rows = published.predict(DOCUMENT, [family], at=QUICK[family])
