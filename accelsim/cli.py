@@ -162,6 +162,8 @@ def check(
                 explore.check_points(explore.load(name))
             if kind.startswith("figures "):
                 explore.check_figures(name)
+            if kind.startswith("validation "):
+                explore.load_published(name)
             rows.append({"file": name, "ok": True, "is": kind, "faults": []})
         except AccelsimError as error:
             faults = [fault.render() for fault in error.faults]
@@ -277,6 +279,51 @@ def report(
         )
     write_output(html, page(asked.figures, asked.description, figures))
     print(f"{len(figures)} figures: {html}", file=sys.stderr)
+
+
+@app.command()
+def published(
+    path: Annotated[str, typer.Argument(help="a validation file of a study")],
+    family: Annotated[
+        list[str] | None, typer.Option(help="of the file's families; all unless said")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="find the calibrated numbers anew instead")
+    ] = False,
+    variants: Annotated[
+        str | None, typer.Option(help="mechanisms or sensitivity: predict with each of them, too")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict published times: errors by row and family, beside a roofline's. Status 1 past limits.
+
+    Examples:
+
+      accelsim published studies/gpu_validation/validation.yaml --family decode
+
+      accelsim published studies/gpu_validation/validation.yaml --calibrate --json
+    """
+    from accelsim.explore import published as study
+    from accelsim.report.tables import rows_table
+
+    document = study.load(path)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("rows", total=1.0)
+        found = study.report(
+            document,
+            family,
+            calibrated=calibrate,
+            variant=variants,
+            progress=lambda share: bar.update(shown, completed=share),
+        )
+    if as_json:
+        _print_json(found)
+    else:
+        for title, rows in study.tables(found):
+            Console().print(rows_table(title, rows))
+    if not found["within"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def rows(
     number = prod(len(values) for values in sweep.axes.values())
     for done, axes in enumerate(_points(sweep)):
         try:
-            results = _run(document, axes)
+            results = point(document, axes)
             more = measures(results) if everything else {}
             found = more | _columns(document, results)
             for name in found.keys() & axes.keys():
@@ -169,6 +169,9 @@ def measures(results: dict[str, Result]) -> Row:
         "dram_bytes": round(sum(_outermost(r) for r in every)),
         "cycles": sum(r.cycles for r in every),
         "seconds": seconds,
+        "tflops": sum(r.flops_per_second * r.seconds for r in every) / seconds / 1e12
+        if seconds
+        else 0.0,
         "energy_pj": sum(r.energy_pj for r in every),
         "energy_all_registers_pj": sum(r.energy_all_registers_pj for r in every),
     }
@@ -264,15 +267,18 @@ def _asked(
     )
 
 
-def _run(document: spec.Document[SweepSpec], axes: Row) -> dict[str, Result]:
-    """Run all runs of a point."""
+def point(
+    document: spec.Document[SweepSpec], axes: Row, more: Sequence[str] = ()
+) -> dict[str, Result]:
+    """Results of the runs of a point, by their names. more: settings of all, after its own."""
     workload, mappings, settings = _asked(document, axes)
     return {
         name: verbs.simulate(
             mapping,
             workload,
             axes.get("seq_len"),
-            settings=settings.get(name, ()),
+            settings=[*settings.get(name, ()), *more],
+            warm=document.spec.warm,
         ).result
         for name, mapping in mappings.items()
     }

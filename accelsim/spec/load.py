@@ -14,7 +14,7 @@ from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec.mappings import MappingSpec
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
 from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
-from accelsim.spec.studies import FiguresSpec, SweepSpec
+from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
 FOLDERS = {
     "cascade": "einsum_cascades",
@@ -23,6 +23,7 @@ FOLDERS = {
     "workload": "workloads",
     "sweep": "studies",
     "figures": "studies",
+    "validation": "studies",
 }
 RECORDS: dict[str, type[Record]] = {
     "cascade": CascadeSpec,
@@ -31,6 +32,7 @@ RECORDS: dict[str, type[Record]] = {
     "mapping": MappingSpec,
     "sweep": SweepSpec,
     "figures": FiguresSpec,
+    "validation": ValidationSpec,
 }
 Override = tuple[KeyPath, Any]
 

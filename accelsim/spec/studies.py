@@ -1,10 +1,10 @@
-"""The typed records of a study's files: its sweeps and its figures."""
+"""The typed records of a study's files: sweeps, figures, and what times are held against."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from accelsim.spec.records import Name, Record, Text
 
@@ -30,13 +30,15 @@ class SweepSpec(Record):
     cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
     settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
     value. base: a sweep file whose axes and cases come first. columns: name -> measure
-    (docs/studies.md), of a point or of one run (RUN.MEASURE).
+    (docs/studies.md), of a point or of one run (RUN.MEASURE). warm: caches begin each launch as the
+    same launch has left them before.
     """
 
     sweep: Name
     description: str = ""
     source: Text
     base: Text | None = None
+    warm: StrictBool = False
     axes: dict[Name, list[Any]] = Field(default_factory=dict)
     cases: list[CaseSpec] = Field(default_factory=list)
     columns: dict[Text, Text] = Field(default_factory=dict)
@@ -80,3 +82,62 @@ class FiguresSpec(Record):
     source: Text
     labels: dict[Text, Any] = Field(default_factory=dict)
     plots: Annotated[list[PlotSpec], Field(min_length=1)]
+
+
+class FamilySpec(Record):
+    """Published times of one kernel on one machine, and the sweep that predicts them.
+
+    machine: a shipped one. rows: a sweep file. published: a CSV with a column of each of its axes,
+    `value` (seconds or TFLOP/s) and, for TFLOP/s, `batch` and `heads`. mean_percent, worst_percent:
+    what errors are held to; None where they are only reported. missing: what the prediction leaves
+    out.
+    """
+
+    title: Text
+    source: Text
+    machine: Name
+    rows: Text
+    published: Text
+    unit: Literal["seconds", "TFLOP/s"]
+    mean_percent: float | None = None
+    worst_percent: float | None = None
+    missing: str = ""
+
+
+class NumberSpec(Record):
+    """A number of a family's machine, calibrated on one published row, which is then not scored.
+
+    set: where it stands, with {value} for it. at: the row. least, most: between which it is looked
+    for.
+    """
+
+    set: Annotated[list[Text], Field(min_length=1)]
+    family: Name
+    at: dict[Name, Any]
+    least: float
+    most: float
+
+
+class VariantSpec(Record):
+    """Another machine or mapping to predict with.
+
+    at: values of axes, or lists of them: rows that are predicted; all unless said. again: numbers
+    that are calibrated again.
+    """
+
+    families: Annotated[list[Name], Field(min_length=1)]
+    at: dict[Name, Any] = Field(default_factory=dict)
+    set: list[Text] = Field(default_factory=list)
+    again: list[Name] = Field(default_factory=list)
+
+
+class ValidationSpec(Record):
+    """What predicted times are held against: families, calibrated numbers, variants."""
+
+    validation: Name
+    description: str = ""
+    source: Text
+    families: dict[Name, FamilySpec]
+    calibrated: dict[Name, NumberSpec] = Field(default_factory=dict)
+    mechanisms: dict[Text, VariantSpec] = Field(default_factory=dict)
+    sensitivity: dict[Text, VariantSpec] = Field(default_factory=dict)
