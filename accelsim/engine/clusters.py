@@ -12,8 +12,6 @@ from typing import Any
 
 from numba import njit
 
-from accelsim.engine import cache
-from accelsim.engine.cache import Bool
 from accelsim.engine.heap import before, pop, push
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import at
@@ -21,7 +19,6 @@ from accelsim.engine.launch_tables import (
     ASKS,
     BEGAN,
     BEGUN,
-    CACHE,
     CACHE_LATENCY,
     CLUSTERS,
     DONE,
@@ -29,14 +26,12 @@ from accelsim.engine.launch_tables import (
     ENDED,
     FOLLOWING,
     FREE,
-    GRAIN,
     GRID,
     GRID_ORDER,
     HEAP,
     IDLE,
     INSTANCE,
     INSTANCES,
-    ISSUE,
     LANES,
     LAST,
     LATEST,
@@ -49,8 +44,6 @@ from accelsim.engine.launch_tables import (
     OUTER,
     OVER,
     PARKED,
-    PARTITIONS,
-    PORT,
     QUEUED,
     QUEUED_OVER,
     RAN,
@@ -75,6 +68,7 @@ from accelsim.engine.launch_tables import (
     Tables,
 )
 from accelsim.engine.pack import Int, Records
+from accelsim.engine.transfers import ask_cache, bytes_of, inside, locate, occupy, outside
 
 
 @compiled_code
@@ -112,15 +106,15 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             lanes[slot, lane, QUEUED] = 0
             mine = task.kind != EINSUM
             if mine and lanes[slot, lane, LEFT_OUTSIDE] == 0:
-                _locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
-                size = _bytes(moved[at(task.moved)], ends, kept, strides, at_, slot)
+                locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
+                size = bytes_of(moved[at(task.moved)], ends, kept, strides, at_, slot)
                 moves[at(task.moved), int(task.kind == STORE)] += size
-                usable = _inside(
+                usable = inside(
                     settings, channels, inner, lanes, free, last, busy, waits,
                     moved[at(task.moved)], size, slot, lane, cluster, now,
                 )  # fmt: skip
                 if size > 0 and settings[ROOM] > 0:
-                    usable = _ask_cache(
+                    usable = ask_cache(
                         settings, channels, lanes, free, last, busy, waits, clock, links, dirty,
                         fetched, totals, sizes, homes, arrives, comes, strides, names, at_,
                         moved[at(task.moved)], task.kind == STORE, size, slot, lane, now,
@@ -139,7 +133,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                 usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
                 usable = max(usable, arrives[at(lanes[slot, lane, TILE])])
             if mine and lanes[slot, lane, LEFT_OUTSIDE] > 0:
-                end = _outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
+                end = outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
                 if lanes[slot, lane, LEFT_OUTSIDE] > 0:
                     _queue(heap, clock, lanes, slot, lane, order, cluster, end)
                     if not asking[at(cluster)]:
@@ -213,11 +207,11 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             number = at(task_of[place])
             task, why = tasks[number], at(lanes[slot, lane, WHY])
             row, server = at(cluster), at(task.server)
-            begin = _occupy(free, last, busy, waits, row, server, now, task.occupancy, why)
+            begin = occupy(free, last, busy, waits, row, server, now, task.occupancy, why)
             end = begin + task.occupancy
             for k in range(task.also_from, task.also_to):
                 server, ticks = at(holds[at(k)].server), holds[at(k)].ticks
-                held = _occupy(free, last, busy, waits, row, server, now, ticks, why)
+                held = occupy(free, last, busy, waits, row, server, now, ticks, why)
                 end = max(end, held + ticks)
             for k in range(task.slows_from, task.slows_to):
                 server, ticks = at(holds[at(k)].server), holds[at(k)].ticks
@@ -276,23 +270,6 @@ def _asks(
 
 
 @njit(inline="always")
-def _occupy(
-    free: Int, last: Int, busy: Int, waits: Int, row: Any, server: Any, asked: int, ticks: int,
-    why: Any,
-) -> Any:  # fmt: skip
-    """Give a server for some ticks from when it is free; when that begins."""
-    begin = max(free[row, server], asked)
-    ended = last[row, server]
-    if begin > ended:
-        by_itself = max(asked, ended)
-        waits[server, why] += by_itself - ended
-        waits[server, at(ISSUE)] += begin - by_itself
-    free[row, server] = last[row, server] = begin + ticks
-    busy[server] += ticks
-    return begin
-
-
-@njit(inline="always")
 def _done(
     slots: Int, lanes: Int, ready: Int, clock: Int, executed: Int, script: Records, slot: Any,
     lane: Any, place: Any, number: Any, end: int, usable: int,
@@ -313,7 +290,7 @@ def _done(
 
 @compiled_code
 def _record(t: Tables, s: State, slot: int, place: int, begin: int, end: int) -> None:
-    _locate(t.settings, t.script, t.tile, t.coordinates, t.shift, s.slots, s.at, slot, place)
+    locate(t.settings, t.script, t.tile, t.coordinates, t.shift, s.slots, s.at, slot, place)
     row = s.clock[RECORDED]
     s.recorded[row, 0], s.recorded[row, 1], s.recorded[row, 2] = t.task[place], begin, end
     for loop in range(s.at.shape[1]):
@@ -353,126 +330,6 @@ def _take(t: Tables, s: State, slot: int, now: int) -> None:
     for loop in range(t.settings[GRID] - 1, -1, -1):
         s.at[slot, loop] = number % t.grid[loop]
         number //= t.grid[loop]
-
-
-@njit(inline="always")
-def _key(strides: Int, begin: int, at_: Int, slot: Any) -> Any:
-    """A number made of a slot's coordinates with a row of strides."""
-    key = 0
-    for loop in range(at_.shape[1]):
-        key += strides[at(begin + loop)] * at_[slot, at(loop)]
-    return key
-
-
-@njit(inline="always")
-def _locate(
-    settings: Int, script: Records, tile_of: Int, coordinates: Int, shift: Int, slots: Int,
-    at_: Int, slot: Any, place: Any,
-) -> None:  # fmt: skip
-    """Put the coordinates of an entry's tile into `at_`."""
-    tile = script[at(slots[slot, SCRIPT_OF])].tiles + tile_of[place]
-    outer, instance = settings[GRID], slots[slot, INSTANCE]
-    for loop in range(coordinates.shape[1]):
-        at_[slot, at(outer + loop)] = (
-            coordinates[at(tile), at(loop)] + shift[at(instance), at(loop)]
-        )
-
-
-@njit(inline="always")
-def _ticks(channel: Any, size: int) -> Any:
-    return (size * channel.numerator + channel.denominator - 1) // channel.denominator
-
-
-@njit(inline="always")
-def _bytes(tensor: Any, ends: Records, kept: Int, strides: Int, at_: Int, slot: Any) -> Any:
-    """What there is of a tile."""
-    size = tensor.elements
-    for number in range(tensor.ends_from, tensor.ends_to):
-        rank = ends[at(number)]
-        there = kept[at(rank.kept_from + _key(strides, rank.strides_from, at_, slot))]
-        size = size // rank.size * there
-    return size * tensor.numerator // tensor.denominator
-
-
-@njit(inline="always")
-def _inside(
-    settings: Int, channels: Records, inner: Records, lanes: Int, free: Int, last: Int, busy: Int,
-    waits: Int, tensor: Any, size: int, slot: Any, lane: Any, cluster: int, now: int,
-) -> Any:  # fmt: skip
-    """A transfer occupies all but the outermost channel; when what comes so far can be used."""
-    why = at(lanes[slot, lane, WHY])
-    begin, end = LAST, now
-    if size > 0 and tensor.channel >= 0:
-        channel = inner[at(tensor.channel)]
-        ticks = _ticks(channel, size)
-        held = _occupy(free, last, busy, waits, at(cluster), at(channel.server), now, ticks, why)
-        begin, end = held, max(end, held + ticks)
-    for number in range(CACHE + 1):
-        channel = channels[number]
-        if size > 0 and channel.server >= 0:
-            ticks = _ticks(channel, size)
-            row = at(cluster) if number == PORT else at(settings[CLUSTERS])
-            held = _occupy(free, last, busy, waits, row, at(channel.server), now, ticks, why)
-            begin, end = min(begin, held), max(end, held + ticks)
-    lanes[slot, lane, BEGUN], lanes[slot, lane, SO_FAR] = begin, end
-    return now if size == 0 else end + settings[CACHE_LATENCY]
-
-
-@njit(inline="always")
-def _ask_cache(
-    settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
-    clock: Int, links: Int, dirty: Bool, fetched: Int, totals: Int, sizes: Int, homes: Int,
-    arrives: Int, comes: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool,
-    size: int, slot: Any, lane: Any, now: int,
-) -> Any:  # fmt: skip
-    """A transfer asks the cache: it may have to go on outside, or to wait for who does."""
-    chunk = tensor.first + _key(strides, tensor.own_from, at_, slot) * tensor.names
-    if tensor.names_from >= 0:
-        chunk += names[at(tensor.names_from + _key(strides, tensor.computed_from, at_, slot))]
-    lanes[slot, lane, TILE] = chunk
-    if sizes[chunk] == 0:
-        sizes[chunk] = size
-    partitions = settings[PARTITIONS]
-    fresh, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
-    cache.ask(
-        links, dirty, sizes, totals, fetched, homes[chunk], partitions, slot & (partitions - 1),
-        chunk, stores, settings[ROOM],
-    )  # fmt: skip
-    left = totals[cache.DRAM_WRITTEN] - left
-    if left > 0:
-        # Nobody waits for what leaves the cache.
-        outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
-        row, server = at(settings[CLUSTERS]), at(outer.server)
-        ticks = _ticks(outer, left)
-        begin = _occupy(free, last, busy, waits, row, server, now, ticks, why)
-        clock[LATEST] = max(clock[LATEST], begin + ticks)
-    if fetched[chunk] > fresh:
-        if comes[chunk] <= now:
-            comes[chunk] = LAST + slot
-        lanes[slot, lane, LEFT_OUTSIDE] = size
-    elif not stores and comes[chunk] > now:
-        # It is on its way; until its last grain moves, who fetches it has to call this lane.
-        lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = min(comes[chunk], LAST), 1
-        clock[WAITING] += comes[chunk] >= LAST
-    return max(lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY], arrives[chunk])
-
-
-@njit(inline="always")
-def _outside(
-    settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
-    slot: Any, lane: Any, now: int,
-) -> Any:  # fmt: skip
-    """The next grain of a transfer on the outermost channel; when it ends."""
-    outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
-    size = min(lanes[slot, lane, LEFT_OUTSIDE], settings[GRAIN])
-    ticks = _ticks(outer, size)
-    row = at(settings[CLUSTERS])
-    begin = _occupy(free, last, busy, waits, row, at(outer.server), now, ticks, why)
-    lanes[slot, lane, BEGUN] = min(lanes[slot, lane, BEGUN], begin)
-    lanes[slot, lane, LEFT_OUTSIDE] -= size
-    lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], begin + ticks)
-    return begin + ticks
 
 
 @njit(inline="always")
