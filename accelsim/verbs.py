@@ -93,7 +93,7 @@ def simulate(
         execution,
         bounds=bounds,
         inputs=loaded.inputs,
-        flops=2 * analysis.total_counts(mapped.cascade, loaded.shapes, loaded.tables).get("mac", 0),
+        flops=_flops(loaded),
         masks=masks,
     )
     result = dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
@@ -153,6 +153,14 @@ def streams(
         ([placement.tensor for placement in nest.placements], accesses(nest, phase))
         for nest, phase in zip(mapped.nests, phases, strict=True)
     ]
+
+
+def _flops(loaded: _Loaded) -> int:
+    """Two for each multiply-accumulate of the cascade; 0 where their number is not known."""
+    nests = loaded.mapping.nests
+    parts = {part: size for nest in nests for part, size in nest.extents}
+    shapes = {**parts, **loaded.shapes}
+    return 2 * analysis.total_counts(loaded.mapping.cascade, shapes, loaded.tables).get("mac", 0)
 
 
 @dataclass(frozen=True)
