@@ -11,11 +11,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from accelsim.mapping.nest import End, Identity
-from accelsim.program import CAUSES, ROOT, Edge, Guard, Loop, Phase, Program, Server, Task, rows_of
+from accelsim.program import Guard, Loop, Phase, Program, Server, Task, rows_of
 from accelsim.program.instance import inner_guard
 from accelsim.program.launch import Channel, Hold, Launch, Memory, Moved
 from accelsim.program.program import TaskKind
-from tests.strategies import guards, loop_nests, subsets
+from tests.strategies import edges_between, guards, loop_nests, subsets
 
 SERVERS = (
     Server("array", "unit", shared=False),
@@ -122,19 +122,7 @@ def launched_phases(draw: st.DrawFn) -> Phase:
             task = dataclasses.replace(task, guard=guard or Guard())
         lag = draw(st.sampled_from((0, 0, 0, 1, 2)))
         tasks.append(dataclasses.replace(task, lag=lag))
-    edges = tuple(
-        Edge(
-            producer=draw(st.integers(0, len(tasks) - 1)),
-            consumer=draw(st.integers(0, len(tasks) - 1)),
-            loop=(loop := draw(st.sampled_from((ROOT, *range(depth), *range(depth))))),
-            distance=draw(st.sampled_from((0, 0, 1, 1, 2, 3))),
-            matched=tuple(l for l in draw(subsets(depth)) if l > loop),
-            reset=draw(st.booleans()),
-            latency=draw(st.sampled_from((0, 0, 0, 1, 5, 30))),
-            cause=draw(st.sampled_from(CAUSES)),
-        )
-        for _ in range(draw(st.integers(0, 6)))
-    )
+    edges = draw(edges_between(len(tasks), depth, 6))
     launch = Launch(
         grid=grid,
         slots=draw(st.integers(1, 3)),

@@ -76,6 +76,24 @@ def guards(draw: st.DrawFn, depth: int) -> Guard:
 
 
 @st.composite
+def edges_between(draw: st.DrawFn, tasks: int, depth: int, most: int) -> tuple[Edge, ...]:
+    """Up to `most` edges between tasks of a phase with `depth` loops."""
+    return tuple(
+        Edge(
+            producer=draw(st.integers(0, tasks - 1)),
+            consumer=draw(st.integers(0, tasks - 1)),
+            loop=(loop := draw(st.sampled_from((ROOT, *range(depth), *range(depth))))),
+            distance=draw(st.sampled_from((0, 0, 1, 1, 2, 3))),
+            matched=tuple(l for l in draw(subsets(depth)) if l > loop),
+            reset=draw(st.booleans()),
+            latency=draw(st.sampled_from((0, 0, 0, 1, 5, 30))),
+            cause=draw(st.sampled_from(CAUSES)),
+        )
+        for _ in range(draw(st.integers(0, most)))
+    )
+
+
+@st.composite
 def phases(draw: st.DrawFn, servers: int) -> Phase:
     loops = draw(loop_nests())
     depth = len(loops)
@@ -91,19 +109,7 @@ def phases(draw: st.DrawFn, servers: int) -> Phase:
         )
         for i in range(draw(st.integers(1, 6)))
     )
-    edges = tuple(
-        Edge(
-            producer=draw(st.integers(0, len(tasks) - 1)),
-            consumer=draw(st.integers(0, len(tasks) - 1)),
-            loop=(loop := draw(st.sampled_from((ROOT, *range(depth), *range(depth))))),
-            distance=draw(st.sampled_from((0, 0, 1, 1, 2, 3))),
-            matched=tuple(l for l in draw(subsets(depth)) if l > loop),
-            reset=draw(st.booleans()),
-            latency=draw(st.sampled_from((0, 0, 0, 1, 5, 30))),
-            cause=draw(st.sampled_from(CAUSES)),
-        )
-        for _ in range(draw(st.integers(0, 8)))
-    )
+    edges = draw(edges_between(len(tasks), depth, 8))
     return Phase("phase", loops, tasks, edges)
 
 

@@ -104,8 +104,8 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
             task = tasks[at(task_of[place])]
             lanes[slot, lane, QUEUED] = 0
-            mine = task.kind != EINSUM
-            if mine and lanes[slot, lane, LEFT_OUTSIDE] == 0:
+            transfer = task.kind != EINSUM
+            if transfer and lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
                 size = bytes_of(moved[at(task.moved)], ends, kept, strides, at_, slot)
                 moves[at(task.moved), int(task.kind == STORE)] += size
@@ -127,12 +127,12 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                         _queue(heap, clock, lanes, slot, lane, order, cluster, again)
                 elif size > 0:
                     lanes[slot, lane, LEFT_OUTSIDE] = size
-            elif mine and lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
+            elif transfer and lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
                 lanes[slot, lane, LEFT_OUTSIDE] = 0
                 lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
                 usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
                 usable = max(usable, arrives[at(lanes[slot, lane, TILE])])
-            if mine and lanes[slot, lane, LEFT_OUTSIDE] > 0:
+            if transfer and lanes[slot, lane, LEFT_OUTSIDE] > 0:
                 end = outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
                 if lanes[slot, lane, LEFT_OUTSIDE] > 0:
                     _queue(heap, clock, lanes, slot, lane, order, cluster, end)
@@ -146,7 +146,7 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                         if comes[chunk] == LAST + (order - n_slots) // n_lanes:
                             comes[chunk], arrives[chunk] = end, usable
                             _wake(settings, heap, clock, slots, lanes, int(chunk), end)
-            if mine and lanes[slot, lane, LEFT_OUTSIDE] == 0:
+            if transfer and lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 number, end = at(task_of[place]), lanes[slot, lane, SO_FAR]
                 if task.kind == STORE:
                     usable = end

@@ -32,20 +32,35 @@ def key(row: published.Row) -> tuple[str, ...]:
     return (*map(str, row.at.values()), "" if row.scored else "*")
 
 
-MISSED = pytest.mark.xfail(reason="one row of FlashAttention-2 is at -12.5 %", strict=True)
+def of_scored(family: str) -> published.Errors:
+    """Of all rows as the README has them; the tests below make sure that it is right."""
+    return published.errors(e for (*_, star), e in recorded(family).items() if not star)
+
+
+@pytest.mark.parametrize("family", HELD)
+def test_mean_errors_keep_their_limit(family: str) -> None:
+    limits = DOCUMENT.spec.families[family]
+    assert limits.mean_percent == 5
+    assert limits.worst_percent == 12
+    assert of_scored(family).mean <= 0.05
+
+
+MISSED = pytest.mark.xfail(
+    reason="FlashAttention-2, width 128, causal, 512 tokens: ASSUMPTIONS.md, 21", strict=True
+)
 
 
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=MISSED if name == "fa2" else ()) for name in HELD]
 )
-def test_errors_keep_their_limits(family: str) -> None:
-    """Of all rows as the README has them; the tests below make sure that it is right."""
-    limits = DOCUMENT.spec.families[family]
-    assert limits.mean_percent == 5
-    assert limits.worst_percent == 12
-    of = published.errors(e for (*_, star), e in recorded(family).items() if not star)
-    assert of.mean <= 0.05
-    assert of.worst <= 0.12
+def test_worst_errors_keep_their_limit(family: str) -> None:
+    assert of_scored(family).worst <= 0.12
+
+
+@pytest.mark.parametrize("family", HELD)
+def test_no_other_row_is_beyond_the_limit(family: str) -> None:
+    beyond = {row for row, error in recorded(family).items() if abs(error) > 0.12 and not row[-1]}
+    assert beyond == ({("128", "causal", "512", "")} if family == "fa2" else set())
 
 
 @pytest.mark.parametrize("family", [*DOCUMENT.spec.families])
