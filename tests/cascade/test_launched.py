@@ -79,6 +79,10 @@ def test_grouped_window(
     out, lse = by_head(given, seen)
     close(found["AV"], out)
     close(found["LSE"], lse)
+    turned = {**given, **{name: given[name][..., ::-1] for name in "KV"}}
+    found = interpret(cascade, turned, {"M0": m0}, parameters={**parameters, "from_last": 1})
+    close(found["AV"], out)
+    close(found["LSE"], lse)
 
 
 @pytest.mark.parametrize(
