@@ -25,6 +25,8 @@ docs: .venv/.installed  ## what is generated: the table of all cascades
 predictions: .venv/.installed-dev  ## minutes: what a GPU run is to be held against
 	$(PY) -m accelsim.validate.predictions h200 > kernels/predictions/h200.csv.part
 	mv kernels/predictions/h200.csv.part kernels/predictions/h200.csv
+	$(PY) -m accelsim.validate.predict_times h200 > kernels/predictions/times_h200.csv.part
+	mv kernels/predictions/times_h200.csv.part kernels/predictions/times_h200.csv
 	$(PY) -m kernels.records --seal
 
 clean:

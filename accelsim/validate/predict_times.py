@@ -45,7 +45,9 @@ def predict(cases: Iterable[dict[str, Any]], arch: str) -> Iterator[Row]:
                     raise AccelsimError(f"{timed['name']}: {found['error']}")
             bound, note = bind(about, arch), ""
             settings = (*bound.settings, *_resident(bound, binary))
-        run = verbs.simulate(bound.mapping, bound.workload, settings=settings, warm=True)
+        run = verbs.simulate(
+            bound.mapping, bound.workload, settings=settings, warm=True, engine_name="compiled"
+        )
         result = run.result
         yield Row(timed["name"], timed["kernel"], result.seconds, result.bottleneck, note)
 
@@ -67,7 +69,8 @@ def _of_torch(kernel: str, case: Mapping[str, Any]) -> tuple[Bound, str]:
     if shape["P"] == 1:
         del ranks["P"]
         return _split(ranks), "taken for this project's split kernel"
-    seen = {"offset": shape["M"] - shape["P"] if causal else shape["M"]}
+    # Both go through the keys from the last to the first.
+    seen = {"offset": shape["M"] - shape["P"] if causal else shape["M"], "from_last": 1}
     if kernel == "sdpa_flash":
         queries, keys = TILES_2[width]
         settings = [f"mapping.partition.P.P0={queries}", f"mapping.partition.M.M0={keys}"]
