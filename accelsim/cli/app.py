@@ -1,0 +1,74 @@
+"""What all commands share: the app, options that several have, how errors end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from accelsim.errors import AccelsimError
+
+app = typer.Typer(
+    help="Attention algorithms as cascades of Einsums, simulated on machines written in YAML.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Kind = Annotated[
+    str | None, typer.Option(help="kind of the workload: a prompt, one query (its first)")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="PATH=VALUE over a field of arch, mapping or workload"),
+]
+
+
+def main() -> None:
+    """Entry of the console script: errors of the user end with their message and status 1."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except AccelsimError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as error:
+        print(f"not enough memory: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        # Of standard output: files are written, and their errors worded, in files.py.
+        if not isinstance(error, BrokenPipeError):
+            print(f"output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def with_kind(kind: str | None, settings: list[str] | None) -> list[str]:
+    return ([] if kind is None else [f"workload.kind={kind}"]) + (settings or [])
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from accelsim.verbs import version
+
+        print(f"accelsim {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="and leave")
+    ] = False,
+) -> None:
+    """Attention algorithms as cascades of Einsums, simulated on machines written in YAML."""
