@@ -94,7 +94,7 @@ def _split(ranks: Mapping[str, int]) -> Bound:
     batch, keys = ranks["B"], ranks["M"]
     pages = -(-keys // PAGE)
     splits = max(1, min(pages, 132 * 2 // (batch * ranks["G"])))
-    each = -(-pages // splits)
+    each = next(n for n in range(-(-pages // splits), pages + 1) if pages % n == 0)
     settings = [
         f"{part}={each}"
         for part in ("mapping.partition.M.M1", "mapping.phases.combine.partition.M.M1")
