@@ -1,0 +1,1 @@
+"""Rewriting cascades by laws: fewer passes, each step proved and checked."""

@@ -1,0 +1,375 @@
+"""Rewrites of cascades that need no theorem, Cascade -> Cascade. Each keeps `interpret`.
+
+Those that do not apply raise NotApplicableError with the reason. What they rely on: algebra.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from accelsim.cascade import Access, Cascade, Einsum
+from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, calls
+from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
+from accelsim.derive.draft import Draft, NotApplicableError
+from accelsim.derive.terms import (
+    Chain,
+    chain,
+    conditions,
+    joined,
+    key,
+    placed,
+    replaced,
+    used,
+    used_whole,
+    with_accesses,
+)
+
+
+def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
+    """Cut a rank into parts, outermost first: every tensor of the rank has the parts instead."""
+    if rank not in cascade.ranks or cascade.parts(rank) != (rank,):
+        raise NotApplicableError(f"{rank} is no rank of {cascade.name} that is whole")
+    if rank in cascade.iterative:
+        raise NotApplicableError(f"{rank} is iterative: a recurrence along it cannot be cut")
+    if any(rank in table.ranks for table in cascade.tables) or rank in dict(cascade.alike):
+        raise NotApplicableError(f"a table has the rank {rank}, or it is alike another")
+    named = {v: r for v, r in cascade.variables}
+    own = [v for v, r in cascade.variables if r == rank]
+    if own != [rank.lower()]:
+        raise NotApplicableError(f"{rank} has more variables than {rank.lower()}: {', '.join(own)}")
+    taken = {*cascade.ranks, *named, *(t.name for t in cascade.tensors)}
+    if len(parts) < 2 or {*parts, *(p.lower() for p in parts)} & taken:
+        raise NotApplicableError(f"{rank} is cut into two parts or more, with names of their own")
+    draft = Draft(cascade)
+    draft.partitions = (*cascade.partitions, (rank, tuple(parts)))
+    new = tuple(At(part.lower()) for part in parts)
+
+    def cut(access: Access, *, shown: str) -> Access:
+        out = []
+        for index, own_rank in zip(
+            access.indices, cascade.tensor(access.tensor).ranks, strict=True
+        ):
+            if own_rank != rank:
+                if isinstance(index, Computed) and rank.lower() in used_whole(index.whole, cascade):
+                    raise NotApplicableError(f"{shown} computes an index from {rank.lower()}")
+                out.append(index)
+            elif index != At(rank.lower()):
+                raise NotApplicableError(f"{shown} reads {access.tensor} beside its point")
+            else:
+                out += new
+        return Access(access.tensor, tuple(out))
+
+    for tensor in cascade.tensors:
+        ranks = [p for r in tensor.ranks for p in (parts if r == rank else (r,))]
+        draft.tensors[tensor.name] = type(tensor)(tensor.name, tuple(ranks), tensor.initial)
+    for einsum in cascade.einsums:
+        expression = with_accesses(
+            einsum.expression, lambda a, name=einsum.name: cut(a, shown=name)
+        )
+        draft.einsums[einsum.name] = Einsum(
+            cut(einsum.output, shown=einsum.name), expression, einsum.reduce, einsum.predicate
+        )
+    return draft.done()
+
+
+def inline(cascade: Cascade, name: str) -> Cascade:
+    """Put the expression of a point-wise Einsum in the place of its tensor, everywhere."""
+    draft = Draft(cascade)
+    einsum = _einsum(cascade, name)
+    if einsum.reduced:
+        raise NotApplicableError(f"{name} is a reduction")
+    _is_free(cascade, name)
+    for reader in cascade.einsums:
+        if reader.name == name or all(a.tensor != name for a in reader.inputs):
+            continue
+
+        def moved(access: Access, reader: Einsum = reader) -> Expression | None:
+            if access.tensor != name:
+                return None
+            new = placed(einsum.expression, _at(einsum, access))
+            if new is None:
+                raise NotApplicableError(f"{reader.name} reads {name} at an end")
+            return new
+
+        expression = with_accesses(reader.expression, moved)
+        made = Einsum(reader.output, expression, reader.reduce, reader.predicate)
+        if set(made.iterated) != set(reader.iterated):
+            lost = ", ".join(sorted(set(reader.iterated) ^ set(made.iterated)))
+            raise NotApplicableError(f"{reader.name} would not go over {lost} any more")
+        draft.einsums[reader.name] = made
+    return draft.done()
+
+
+def merge(cascade: Cascade, name: str) -> Cascade:
+    """A reduction that one other Einsum reduces further, with the same operator: one for both."""
+    draft = Draft(cascade)
+    einsum = _einsum(cascade, name)
+    if not einsum.reduced:
+        raise NotApplicableError(f"{name} is no reduction")
+    _is_free(cascade, name)
+    readers = [e for e in cascade.einsums if any(a.tensor == name for a in e.inputs)]
+    if len(readers) != 1:
+        raise NotApplicableError(f"{name} has {len(readers)} readers")
+    (reader,) = readers
+    if reader.reduce != einsum.reduce or not reader.reduced:
+        raise NotApplicableError(f"{reader.name} does not reduce as {name} does")
+    if einsum.predicate or reader.predicate:
+        raise NotApplicableError(f"{name} or {reader.name} has a predicate")
+    group = DISTRIBUTES.get(reader.reduce)
+    of = chain(reader.expression, group) if group else Chain((reader.expression,))
+    here = [p for p in of.plus if isinstance(p, Access) and p.tensor == name]
+    reads = [a for a in reader.inputs if a.tensor == name]
+    if len(here) != 1 or len(reads) != 1:
+        raise NotApplicableError(f"{reader.name} does not reduce {name} times what else it has")
+    gone = set(einsum.reduced)
+    if gone & set(reader.iterated):
+        raise NotApplicableError(f"{name} and {reader.name} both go over {', '.join(sorted(gone))}")
+    new = placed(einsum.expression, _at(einsum, here[0]))
+    if new is None:
+        raise NotApplicableError(f"{reader.name} reads {name} at an end")
+    plus = tuple(new if p is here[0] else p for p in of.plus)
+    expression = joined(Chain(plus, of.minus), group) if group else new
+    draft.replace(reader.name, expression=expression)
+    return draft.done()
+
+
+def factor(cascade: Cascade, name: str) -> Cascade:
+    """Pull out of a reduction what does not depend on what it reduces: a division is deferred.
+
+    A sum of terms becomes one reduction for each; a product with a sum of which a part can be
+    pulled out is multiplied out.
+    """
+    einsum = _einsum(cascade, name)
+    group = DISTRIBUTES.get(einsum.reduce)
+    if not einsum.reduced or group is None:
+        raise NotApplicableError(f"{name} is no reduction over which an operator distributes")
+    _is_plain(cascade, name)
+    gone = set(einsum.reduced)
+    kept = set(einsum.iterated) - gone
+    draft = Draft(cascade)
+    terms = _terms(einsum.expression, gone, cascade) if group is PRODUCTS else None
+    signed = terms if terms is not None else [(1, chain(einsum.expression, group))]
+    parts: list[list[Expression]] = [[], []]
+    pulled = False
+    for sign, of in signed:
+        sides = [
+            [[e for e in side if bool(used(e, cascade) & gone) == inner] for inner in (True, False)]
+            for side in (of.plus, of.minus)
+        ]
+        inside = Chain(tuple(sides[0][0]), tuple(sides[1][0]))
+        free = Chain(tuple(sides[0][1]), tuple(sides[1][1]))
+        pulled |= bool(free.plus or free.minus)
+        expression = joined(inside, group)
+        seen = Einsum(einsum.output, expression)
+        if set(seen.iterated) != set(einsum.iterated):
+            raise NotApplicableError(f"{name}: a term does not go over {', '.join(sorted(gone))}")
+        over = [
+            v
+            for v in einsum.iterated
+            if v not in gone
+            and (
+                v in used(expression, cascade)
+                or any(v in used_whole(c, cascade) for c in einsum.predicate)
+            )
+        ]
+        access = draft.add(
+            f"N{name}", over, expression, reduce=einsum.reduce, predicate=einsum.predicate
+        )
+        term = joined(Chain((access, *free.plus), free.minus), group)
+        parts[0 if sign > 0 else 1].append(term)
+    if not pulled:
+        raise NotApplicableError(f"{name}: all of it depends on {', '.join(sorted(gone))}")
+    whole = joined(Chain(tuple(parts[0]), tuple(parts[1])), SUMS)
+    draft.replace(name, expression=whole, reduce="add", predicate=conditions(einsum, cascade, kept))
+    if set(draft.einsums[name].iterated) != kept:
+        raise NotApplicableError(f"{name}: a rank of the output would be in no term")
+    return draft.done()
+
+
+def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tuple[int, Chain]]:
+    """Products whose signed sum it is; sums inside are multiplied out where a part of them is free
+    of the variables that are reduced, and another is not."""
+    summed = chain(expression, SUMS)
+    if len(summed.plus) + len(summed.minus) > 1:
+        return [
+            (outer * sign, term)
+            for outer, side in ((1, summed.plus), (-1, summed.minus))
+            for part in side
+            for sign, term in _terms(part, gone, cascade)
+        ]
+    sign = -1 if summed.minus else 1
+    (only,) = summed.plus or summed.minus or (expression,)
+    of = chain(only, PRODUCTS)
+    for number, one in enumerate(of.plus):
+        inner = chain(one, SUMS)
+        every = (*inner.plus, *inner.minus)
+        depends = [bool(used(e, cascade) & gone) for e in every]
+        if len(every) > 1 and any(depends) and not all(depends):
+            rest = (*of.plus[:number], *of.plus[number + 1 :])
+            return [
+                (sign * outer * s, term)
+                for outer, side in ((1, inner.plus), (-1, inner.minus))
+                for part in side
+                for s, term in _terms(
+                    joined(Chain((part, *rest), of.minus), PRODUCTS), gone, cascade
+                )
+            ]
+    return [(sign, of)]
+
+
+def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
+    """A reduction over two parts of a rank: a local one over variables `inner`, and one of these.
+
+    Of what distributes over it, factors without the inner variables are left to the outer one.
+    """
+    einsum = _einsum(cascade, name)
+    gone = set(inner)
+    outer = [v for v in einsum.reduced if v not in gone]
+    if not gone or not gone <= set(einsum.reduced) or not outer:
+        raise NotApplicableError(f"{name} does not reduce {', '.join(inner)} and others")
+    if einsum.reduce not in ASSOCIATIVE:
+        raise NotApplicableError(f"{name}: {einsum.reduce} is not associative")
+    _is_plain(cascade, name)
+    draft = Draft(cascade)
+    group = DISTRIBUTES.get(einsum.reduce)
+    of = chain(einsum.expression, group) if group else Chain((einsum.expression,))
+    if group and len(chain(einsum.expression, SUMS).plus) > 1 and group is PRODUCTS:
+        of = Chain((einsum.expression,))
+    sides = [
+        [[e for e in side if bool(used(e, cascade) & gone) == within] for within in (True, False)]
+        for side in (of.plus, of.minus)
+    ]
+    if not any(sides[0][0] + sides[1][0]):
+        raise NotApplicableError(f"{name}: nothing of it depends on {', '.join(inner)}")
+    inside = joined(Chain(tuple(sides[0][0]), tuple(sides[1][0])), group or SUMS)
+    looked_at = {v for c in einsum.predicate for v in used_whole(c, cascade)}
+    over = [v for v in einsum.iterated if v not in gone and v in used(inside, cascade) | looked_at]
+    local = draft.add(f"L{name}", over, inside, reduce=einsum.reduce, predicate=einsum.predicate)
+    if set(draft.einsums[local.tensor].reduced) != gone:
+        raise NotApplicableError(f"{name}: {', '.join(inner)} would not be gone over any more")
+    rest = Chain((local, *sides[0][1]), tuple(sides[1][1]))
+    expression = joined(rest, group) if group else local
+    left = set(einsum.iterated) - gone
+    draft.replace(name, expression=expression, predicate=conditions(einsum, cascade, left))
+    if set(draft.einsums[name].iterated) != left:
+        raise NotApplicableError(f"{name}: a rank would be gone over in no part of it")
+    return draft.done()
+
+
+def shared(cascade: Cascade) -> Cascade:
+    """Common subexpressions: what is computed more than once gets a tensor of its own."""
+    while True:
+        made = _one_shared(_without_twins(cascade))
+        if made is None:
+            return _without_twins(cascade)
+        cascade = made
+
+
+def _without_twins(cascade: Cascade) -> Cascade:
+    """Of Einsums that say the same over the same variables, the first."""
+    draft = Draft(cascade)
+    first: dict[object, str] = {}
+    for einsum in cascade.einsums:
+        tensor = cascade.tensor(einsum.name)
+        said = (
+            tuple(sorted(map(repr, einsum.output.indices))),
+            key(einsum.expression),
+            einsum.reduce if einsum.reduced else "",
+            frozenset(einsum.predicate),
+        )
+        if tensor.initial is not None or einsum.name in cascade.outputs:
+            continue
+        known = first.setdefault(repr(said), einsum.name)
+        if known != einsum.name:
+            same = draft.einsums[known].output
+            draft.redirect(einsum.name, same)
+            draft.drop(einsum.name)
+            return _without_twins(draft.done())
+    return cascade
+
+
+def _one_shared(cascade: Cascade) -> Cascade | None:
+    """With the largest expression that occurs twice, or as an Einsum too, in one place."""
+    found: Counter[str] = Counter()
+    where: dict[str, Call] = {}
+    whole: dict[str, str] = {}
+    for einsum in cascade.einsums:
+        for call in calls(einsum.expression):
+            text = repr(key(call))
+            found[text] += 1
+            where.setdefault(text, call)
+        pointwise = not einsum.reduced and cascade.tensor(einsum.name).initial is None
+        if pointwise and not einsum.predicate and isinstance(einsum.expression, Call):
+            whole.setdefault(repr(key(einsum.expression)), einsum.name)
+    many = [text for text, count in found.items() if count > 1]
+    for text in sorted(many, key=lambda t: -sum(1 for _ in calls(where[t]))):
+        made = _shared(cascade, text, where[text], whole.get(text))
+        if made is not None:
+            return made
+    return None
+
+
+def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Cascade | None:
+    draft = Draft(cascade)
+    over = used(call, cascade)
+    readers = [
+        e
+        for e in cascade.einsums
+        if e.name != tensor and any(repr(key(c)) == text for c in calls(e.expression))
+    ]
+    wanted = {frozenset(conditions(e, cascade, over)) for e in readers}
+    if not over or len(wanted) > 1:
+        return None  # defined at different points
+    if tensor is not None:
+        access = cascade.einsum(tensor).output
+        if {i.variable for i in access.indices if isinstance(i, At)} != over:
+            return None
+    else:
+        if any(
+            repr(key(c)) == text
+            for e in readers
+            for c in (e.expression,)
+            if not e.reduced and len(readers) == 1
+        ):
+            return None
+        (only,) = wanted
+        predicate = tuple(c for c in readers[0].predicate if c in only)
+        access = draft.add(f"X{readers[0].name}", over, call, predicate=predicate)
+    for reader in readers:
+        expression = replaced(
+            reader.expression,
+            lambda part: access if isinstance(part, Call) and repr(key(part)) == text else None,
+        )
+        made = Einsum(reader.output, expression, reader.reduce, reader.predicate)
+        if set(made.iterated) != set(reader.iterated):
+            return None
+        draft.einsums[reader.name] = made
+    return draft.done()
+
+
+def _einsum(cascade: Cascade, name: str) -> Einsum:
+    if name in cascade.inputs:
+        raise NotApplicableError(f"{name} is an input")
+    return cascade.einsum(name)
+
+
+def _is_plain(cascade: Cascade, name: str) -> None:
+    if cascade.tensor(name).initial is not None:
+        raise NotApplicableError(f"{name} is a recurrence")
+
+
+def _is_free(cascade: Cascade, name: str) -> None:
+    """Raises NotApplicableError where the tensor itself is wanted."""
+    _is_plain(cascade, name)
+    if name in cascade.outputs:
+        raise NotApplicableError(f"{name} is an output")
+
+
+def _at(einsum: Einsum, access: Access) -> dict[str, Index]:
+    """Variables of an Einsum's output -> the indices at which it is read."""
+    return {
+        out.variable: index
+        for out, index in zip(einsum.output.indices, access.indices, strict=True)
+        if isinstance(out, At)
+    }
