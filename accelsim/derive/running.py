@@ -281,8 +281,8 @@ class _Run:
         for degree in reversed(range(len(found))):
             if old[degree] is not None:
                 continue
-            product = Chain((*chain(weight, PRODUCTS).plus, found[degree]), of.minus)
-            local = self._local(joined(product, PRODUCTS))
+            parts_of = chain(Call("mul", (weight, found[degree])), PRODUCTS)
+            local = self._local(joined(parts_of, PRODUCTS))
             parts: list[Expression] = [values[degree]]
             for higher in range(degree + 1, len(found)):
                 factors = [values[higher], *([delta] * (higher - degree))]
@@ -310,7 +310,8 @@ class _Run:
             part.lower() for part in self.cascade.parts(self.cascade.root(self.rank))[1:]
         }:
             raise NotApplicableError(f"{self.einsum.name}: a sum of constants needs a count")
-        return Call("mul", (constant, Value(self._points(0))))
+        product = Call("mul", (constant, Value(self._points(0))))
+        return joined(chain(product, PRODUCTS), PRODUCTS)
 
     def _instead(self, end: Access) -> Cascade:
         name = self.einsum.name

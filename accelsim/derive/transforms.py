@@ -267,26 +267,40 @@ def shared(cascade: Cascade) -> Cascade:
 
 
 def _without_twins(cascade: Cascade) -> Cascade:
-    """Of Einsums that say the same over the same variables, the first."""
+    """Of tensors that are equal whatever the inputs, the first.
+
+    Those are equal that begin with the same value and say the same of tensors that are equal, over
+    the same variables: recurrences by induction.
+    """
+    kinds: dict[str, object] = {t.name: (t.ranks, t.initial) for t in cascade.tensors}
+    kinds |= {name: name for name in cascade.inputs}
+    many = 0
+    while len(set(kinds.values())) > many:
+        many = len(set(kinds.values()))
+        short = {kind: f"kind {n}" for n, kind in enumerate(sorted(set(kinds.values()), key=repr))}
+        named = {tensor: short[kind] for tensor, kind in kinds.items()}
+        kinds = {n: n for n in cascade.inputs} | {
+            e.name: (named[e.name], _said(e, named)) for e in cascade.einsums
+        }
     draft = Draft(cascade)
     first: dict[object, str] = {}
     for einsum in cascade.einsums:
-        tensor = cascade.tensor(einsum.name)
-        said = (
-            tuple(sorted(map(repr, einsum.output.indices))),
-            key(einsum.expression),
-            einsum.reduce if einsum.reduced else "",
-            frozenset(einsum.predicate),
-        )
-        if tensor.initial is not None or einsum.name in cascade.outputs:
-            continue
-        known = first.setdefault(repr(said), einsum.name)
-        if known != einsum.name:
-            same = draft.einsums[known].output
-            draft.redirect(einsum.name, same)
+        known = first.setdefault(kinds[einsum.name], einsum.name)
+        if known != einsum.name and einsum.name not in cascade.outputs:
+            draft.redirect(einsum.name, draft.einsums[known].output)
             draft.drop(einsum.name)
-            return _without_twins(draft.done())
-    return cascade
+    return draft.done() if len(draft.einsums) < len(cascade.einsums) else cascade
+
+
+def _said(einsum: Einsum, named: dict[str, str]) -> object:
+    """What a statement says, but for the names of tensors."""
+
+    def plain(access: Access) -> Access:
+        return Access(named[access.tensor], access.indices)
+
+    expression = key(with_accesses(einsum.expression, plain))
+    reduce = einsum.reduce if einsum.reduced else ""
+    return repr((einsum.output.indices, expression, reduce, sorted(map(repr, einsum.predicate))))
 
 
 def _one_shared(cascade: Cascade) -> Cascade | None:

@@ -1,0 +1,351 @@
+"""Which rewrites to do in which order: no search, a few ways that are held against each other.
+
+`inline` and `factor` until nothing changes, then reductions in the order in which they need each
+other: the order matters, since a reduction that divides by another one has no running form. Each
+step is checked on numbers. Of the ways that reach the passes that are asked for, the best has the
+least (passes, error on adversarial inputs, operations, state).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from accelsim.analysis import passes
+from accelsim.analysis.counts import total_counts
+from accelsim.cascade import Cascade, show_einsum
+from accelsim.derive import transforms, trial
+from accelsim.derive.alike import renamed
+from accelsim.derive.draft import NotApplicableError
+from accelsim.derive.running import late, localise, run
+from accelsim.errors import AccelsimError, Fault
+
+TOLERANCE = 1e-9
+"""Relative difference between a cascade and what a step makes of it, of normal inputs."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rewrite, what it was done to, and the passes over the rank after it."""
+
+    rewrite: str
+    subject: str
+    passes: int | None
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """In order of weight. error: class of the relative error on adversarial inputs (an index of
+    trial.CLASSES). operations, state: of a small shape; state: values that are carried along."""
+
+    passes: float
+    error: int
+    operations: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """way: running, local... error: relative, on adversarial inputs, None where none were made up.
+    stopped: why rewrites that would have helped do not apply."""
+
+    way: str
+    rank: str
+    before: int | None
+    steps: tuple[Step, ...]
+    cascade: Cascade
+    cost: Cost
+    error: float | None
+    stopped: tuple[str, ...]
+
+
+def derive(
+    cascade: Cascade,
+    most: int = 1,
+    *,
+    rank: str | None = None,
+    parts: Iterable[str] = (),
+    like: Cascade | None = None,
+) -> Derivation:
+    """A cascade with that many passes over a rank, or fewer, that computes the same.
+
+    rank: the one with most passes unless said. parts: cut it first. like: the result has to be
+    this cascade but for names, and gets its names. Raises AccelsimError with what stops it.
+    """
+    found = ways(cascade, rank, tuple(parts))
+    (goal,) = {one.rank for one in found}
+    reached = [one for one in found if one.cost.passes <= most]
+    if not reached:
+        least = min(found, key=lambda one: one.cost)
+        message = (
+            f"{cascade.name}: {_many(least.cascade, goal)} over {goal} at least, by the rewrites "
+            f"that are known, not {most}"
+        )
+        why = tuple(dict.fromkeys((*least.stopped, *_kept(least.cascade, goal))))
+        raise AccelsimError(Fault(message, help=why))
+    if like is None:
+        exact = [one for one in reached if one.cost.passes == most]
+        return min(exact or reached, key=lambda one: one.cost)
+    for one in sorted(reached, key=lambda one: one.cost):
+        named = renamed(one.cascade, like)
+        if named is not None:
+            return Derivation(**{**one.__dict__, "cascade": named})
+    said = ", ".join(one.way for one in reached)
+    raise AccelsimError(
+        f"{cascade.name}: none of what was found ({said}) is {like.name} but for names"
+    )
+
+
+def ways(cascade: Cascade, rank: str | None, parts: tuple[str, ...]) -> list[Derivation]:
+    """What each way comes to. Raises AccelsimError for a rank or parts that cannot be."""
+    rank = rank or _most_passes(cascade)
+    if rank not in cascade.ranks:
+        raise AccelsimError(f"{cascade.name} has no rank {rank} ({', '.join(cascade.ranks)})")
+    known = cascade.parts(rank)
+    if parts and known != (rank,):
+        raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
+    sizes = trial.shapes(cascade, {rank: parts} if parts else {})
+    every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
+    every.append(("running", _running))
+    if parts or known != (rank,):
+        every += [("local", _local), ("local, divided in place", _local_in_place)]
+    out = []
+    for name, go in every:
+        way = _Way(cascade, rank, parts, sizes)
+        if parts:
+            way.do("partition", rank, transforms.partition, rank, parts, must=True)
+        go(way)
+        way.do("share", "common subexpressions", transforms.shared)
+        out.append(way.done(name))
+    return out
+
+
+@dataclass
+class _Way:
+    source: Cascade
+    rank: str
+    parts: tuple[str, ...]
+    sizes: dict[str, int]
+    steps: list[Step] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cascade = self.source
+        self.tried = trial.can_be_tried(self.source)
+        own = self.parts or self.source.parts(self.rank)
+        self.unit = own[0]
+        self.inner = [part.lower() for part in own[1:]]
+
+    def do(
+        self,
+        rewrite: str,
+        subject: str,
+        transform: Callable[..., Cascade],
+        *arguments: object,
+        must: bool = False,
+    ) -> bool:
+        """Do a rewrite if it applies; whether it did, and changed anything."""
+        try:
+            made = transform(self.cascade, *arguments)
+        except NotApplicableError as error:
+            if must:
+                raise
+            if rewrite == "run":  # others are tried wherever they may help
+                self.stopped[subject] = str(error)
+            return False
+        if made == self.cascade:
+            return False
+        if self.tried:
+            for one in trial.trials(self.source, self.sizes, adversarial=False):
+                apart = trial.difference(self.source, made, one)
+                if not apart <= TOLERANCE:
+                    self.stopped[subject] = f"{rewrite} {subject}: {apart:.0e} off on numbers"
+                    return False
+        self.cascade = made
+        self.steps.append(Step(rewrite, subject, passes(made).passes.get(self.rank)))
+        return True
+
+    def late(self) -> set[str]:
+        """Tensors that are complete only at the end of the rank."""
+        return late(self.cascade, self.unit)
+
+    def reductions(self) -> list[str]:
+        """Over the rank, in the order in which they need each other."""
+        return [
+            e.name
+            for e in self.cascade.einsums
+            if any(self.cascade.rank_of(v) == self.unit for v in e.reduced)
+        ]
+
+    def keeps(self, name: str) -> bool:
+        return self.unit in self.cascade.tensor(name).ranks
+
+    def needs_end(self, name: str) -> bool:
+        """Whether an Einsum reads what is complete only at the end."""
+        late_ones = self.late()
+        return any(
+            a.tensor in late_ones or any(getattr(i, "rank", None) == self.unit for i in a.indices)
+            for a in self.cascade.einsum(name).inputs
+        )
+
+    def done(self, way: str) -> Derivation:
+        count = passes(self.cascade).passes.get(self.rank, 0)
+        error = trial.worst(self.source, self.cascade, self.sizes) if self.tried else None
+        named = {p.name: p.default or 0 for p in self.cascade.parameters}
+        counts = total_counts(self.cascade, {**self.sizes, **named})
+        classes = [word for _, word in trial.CLASSES]
+        cost = Cost(
+            passes=float("inf") if count is None else count,
+            error=0 if error is None else classes.index(trial.in_a_word(error)),
+            operations=sum(n for n in counts.values() if n is not None),
+            state=self._state(),
+        )
+        return Derivation(
+            way,
+            self.rank,
+            passes(self.source).passes.get(self.rank),
+            tuple(self.steps),
+            self.cascade,
+            cost,
+            error,
+            tuple(dict.fromkeys(self.stopped.values())),
+        )
+
+    def _state(self) -> int:
+        words = 0
+        for tensor in self.cascade.tensors:
+            if tensor.initial is not None and self.unit in tensor.ranks:
+                size = 1
+                for rank in tensor.ranks:
+                    size *= 1 if rank == self.unit else self.sizes[rank]
+                words += size
+        return words
+
+
+def _open(way: _Way) -> None:
+    """Inline what keeps the rank and needs its end; pull out what is the same for all of it."""
+    changed = True
+    while changed:
+        changed = False
+        for einsum in reversed(way.cascade.einsums):
+            pointwise = not einsum.reduced and way.cascade.tensor(einsum.name).initial is None
+            if pointwise and way.keeps(einsum.name) and way.needs_end(einsum.name):
+                changed = way.do("inline", einsum.name, transforms.inline, einsum.name)
+                if changed:
+                    break
+        else:
+            for name in way.reductions():
+                if way.needs_end(name) and way.do("factor", name, transforms.factor, name):
+                    changed = True
+                    break
+
+
+def _deferred(way: _Way) -> None:
+    _open(way)
+
+
+def _running(way: _Way) -> None:
+    """Every reduction that needs the end of another one runs, after those that it needs."""
+    _open(way)
+    failed: set[str] = set()
+    while True:
+        wanted = [n for n in way.reductions() if n not in failed and way.needs_end(n)]
+        needed = [n for n in way.reductions() if n not in failed and _is_needed(way, n, wanted)]
+        name = next(iter(needed), None) or next(iter(wanted), None)
+        if name is None:
+            return
+        if not way.do("run", name, run, name, way.unit):
+            failed.add(name)
+
+
+def _is_needed(way: _Way, name: str, wanted: list[str]) -> bool:
+    """Whether one of these needs a reduction, which needs no other one."""
+    return not way.needs_end(name) and bool(_readers(way, name) & set(wanted))
+
+
+def _is_read_along(way: _Way, name: str) -> bool:
+    """Whether what needs a reduction goes over the rank again."""
+    own = _readers(way, name) - {name}
+    return any(
+        way.cascade.rank_of(v) == way.unit for e in own for v in way.cascade.einsum(e).iterated
+    )
+
+
+def _readers(way: _Way, name: str) -> set[str]:
+    """Einsums that need it, it included."""
+    reached, new = {name}, {name}
+    while new:
+        new = {
+            e.name
+            for e in way.cascade.einsums
+            if e.name not in reached and any(a.tensor in new for a in e.inputs)
+        }
+        reached |= new
+    return reached
+
+
+def _local(way: _Way) -> None:
+    _open(way)
+    _localised(way)
+
+
+def _local_in_place(way: _Way) -> None:
+    _localised(way)
+
+
+def _localised(way: _Way) -> None:
+    """Reductions become local ones and one over these; what reads them uses the local ones."""
+    seen: set[str] = set()
+    while True:
+        name = next((n for n in way.reductions() if n not in seen), None)
+        if name is None:
+            return
+        seen.add(name)
+        corrected = way.needs_end(name) and way.do("localise", name, localise, name, way.unit)
+        if not corrected and not _is_read_along(way, name):
+            continue
+        if not way.do("split", name, transforms.split, name, way.inner):
+            continue
+        seen.add(f"L{name}")
+        for einsum in way.cascade.einsums:
+            reads = any(a.tensor == name for a in einsum.inputs)
+            if (
+                reads
+                and not einsum.reduced
+                and way.keeps(einsum.name)
+                and way.do("localise", einsum.name, localise, einsum.name, way.unit)
+            ):
+                way.do("inline", einsum.name, transforms.inline, einsum.name)
+
+
+def _most_passes(cascade: Cascade) -> str:
+    counts = passes(cascade).passes
+    roots = [rank for rank in cascade.ranks if rank in counts]
+    if not roots:
+        raise AccelsimError(f"{cascade.name} traverses no rank")
+    return max(roots, key=lambda rank: float("inf") if counts[rank] is None else counts[rank] or 0)
+
+
+def _many(cascade: Cascade, rank: str) -> str:
+    count = passes(cascade).passes.get(rank)
+    return "a pass for each coordinate" if count is None else f"{count} passes"
+
+
+def _kept(cascade: Cascade, rank: str) -> list[str]:
+    """Einsums that keep the rank and need what is complete only at its end."""
+    unit = cascade.parts(rank)[0]
+    ends = late(cascade, unit)
+    out = []
+    for einsum in cascade.einsums:
+        if unit not in cascade.tensor(einsum.name).ranks or einsum.name not in ends:
+            continue
+        needed = [
+            a.tensor
+            for a in einsum.inputs
+            if a.tensor in ends or unit in {getattr(i, "rank", None) for i in a.indices}
+        ]
+        out.append(
+            f"{show_einsum(einsum)} keeps {rank} and needs {', '.join(dict.fromkeys(needed))}, "
+            "complete only at its end"
+        )
+    return out
