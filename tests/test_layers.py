@@ -14,6 +14,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"spec"}),
     frozenset({"cascade", "arch", "workload"}),
     frozenset({"analysis"}),
+    frozenset({"derive"}),
     frozenset({"mapping"}),
     frozenset({"program"}),
     frozenset({"results"}),

@@ -1,1 +1,26 @@
-"""Rewriting cascades by laws: fewer passes, each step proved and checked."""
+"""Rewriting cascades by laws: fewer passes, each step proved and checked on numbers."""
+
+from accelsim.derive.alike import isomorphism, renamed
+from accelsim.derive.draft import NotApplicableError
+from accelsim.derive.running import localise, run
+from accelsim.derive.strategy import Cost, Derivation, Step, derive, ways
+from accelsim.derive.transforms import factor, inline, merge, partition, shared, split
+
+__all__ = [
+    "Cost",
+    "Derivation",
+    "NotApplicableError",
+    "Step",
+    "derive",
+    "factor",
+    "inline",
+    "isomorphism",
+    "localise",
+    "merge",
+    "partition",
+    "renamed",
+    "run",
+    "shared",
+    "split",
+    "ways",
+]

@@ -146,7 +146,8 @@ def _derivative(expression: Expression, by: str) -> Expression | None:
 def _constant(expression: Expression) -> tuple[Fraction, list[Expression]]:
     """A product as its constant and the rest."""
     of = chain(expression, PRODUCTS)
-    constant, rest = Fraction(1), []
+    constant = Fraction(1)
+    rest: list[Expression] = []
     for one in of.plus:
         while isinstance(one, Call) and one.operator == "neg":
             constant, one = -constant, one.arguments[0]

@@ -94,6 +94,16 @@ class Draft:
 
             self.replace(name, expression=with_accesses(einsum.expression, moved))
 
+    def same(self, tensor: str, other: str) -> None:
+        """Drop a tensor; whoever reads it reads another, which has the same ranks."""
+        self.drop(tensor)
+        for name, einsum in self.einsums.items():
+
+            def moved(access: Access) -> Expression | None:
+                return Access(other, access.indices) if access.tensor == tensor else None
+
+            self.replace(name, expression=with_accesses(einsum.expression, moved))
+
     def drop(self, name: str) -> None:
         del self.einsums[name], self.tensors[name]
 

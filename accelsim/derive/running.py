@@ -252,7 +252,8 @@ class _Run:
         """A polynomial of one reference, times factors that are corrected: Taylor's formula."""
         einsum, cascade = self.einsum, self.cascade
         of = chain(einsum.expression, PRODUCTS)
-        moved, fixed = [], []
+        moved: list[Expression] = []
+        fixed: list[Expression] = []
         for part in of.plus:
             (fixed if self._change(part, PRODUCTS) is not None else moved).append(part)
         weight = joined(Chain(tuple(fixed), of.minus), PRODUCTS)

@@ -8,8 +8,10 @@ least (passes, error on adversarial inputs, operations, state).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from accelsim.analysis import passes
 from accelsim.analysis.counts import total_counts
@@ -18,7 +20,7 @@ from accelsim.derive import transforms, trial
 from accelsim.derive.alike import renamed
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.running import late, localise, run
-from accelsim.errors import AccelsimError, Fault
+from accelsim.errors import AccelsimError, Fault, nearest
 
 TOLERANCE = 1e-9
 """Relative difference between a cascade and what a step makes of it, of normal inputs."""
@@ -36,7 +38,8 @@ class Step:
 @dataclass(frozen=True, order=True)
 class Cost:
     """In order of weight. error: class of the relative error on adversarial inputs (an index of
-    trial.CLASSES). operations, state: of a small shape; state: values that are carried along."""
+    trial.CLASSES). operations, state: of a small shape; state: values that a recurrence carries, or
+    that wait for the end of a fiber."""
 
     passes: float
     error: int
@@ -46,9 +49,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Derivation:
-    """way: running, local... error: relative, on adversarial inputs, None where none were made up.
-    stopped: why rewrites that would have helped do not apply."""
+    """way: running, local... before: passes of the source. error: relative, on adversarial inputs;
+    None where none were made up. stopped: why rewrites that would have helped were not done."""
 
+    source: str
     way: str
     rank: str
     before: int | None
@@ -59,61 +63,65 @@ class Derivation:
     stopped: tuple[str, ...]
 
 
-def derive(
-    cascade: Cascade,
-    most: int = 1,
-    *,
-    rank: str | None = None,
-    parts: Iterable[str] = (),
-    like: Cascade | None = None,
-) -> Derivation:
-    """A cascade with that many passes over a rank, or fewer, that computes the same.
+def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) -> Derivation:
+    """Of the `ways` that a cascade has, the best with that many passes, or fewer.
 
-    rank: the one with most passes unless said. parts: cut it first. like: the result has to be
-    this cascade but for names, and gets its names. Raises AccelsimError with what stops it.
+    like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
+    with what stops it.
     """
-    found = ways(cascade, rank, tuple(parts))
-    (goal,) = {one.rank for one in found}
     reached = [one for one in found if one.cost.passes <= most]
     if not reached:
         least = min(found, key=lambda one: one.cost)
         message = (
-            f"{cascade.name}: {_many(least.cascade, goal)} over {goal} at least, by the rewrites "
-            f"that are known, not {most}"
+            f"{least.cascade.name}: {_many(least.cascade, least.rank)} over {least.rank} at "
+            f"least, by the rewrites that are known, not {most}"
         )
-        why = tuple(dict.fromkeys((*least.stopped, *_kept(least.cascade, goal))))
-        raise AccelsimError(Fault(message, help=why))
+        why = (*least.stopped, *_kept(least.cascade, least.rank))
+        raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
     if like is None:
         exact = [one for one in reached if one.cost.passes == most]
-        return min(exact or reached, key=lambda one: one.cost)
+        best = min(exact or reached, key=lambda one: one.cost)
+        return dataclasses.replace(best, cascade=_told(best, f"{best.cascade.name}_derived"))
     for one in sorted(reached, key=lambda one: one.cost):
         named = renamed(one.cascade, like)
         if named is not None:
-            return Derivation(**{**one.__dict__, "cascade": named})
+            one = dataclasses.replace(one, cascade=named)
+            return dataclasses.replace(one, cascade=_told(one, like.name))
     said = ", ".join(one.way for one in reached)
     raise AccelsimError(
-        f"{cascade.name}: none of what was found ({said}) is {like.name} but for names"
+        f"{reached[0].cascade.name}: none of what was found ({said}) is {like.name} but for names"
     )
 
 
-def ways(cascade: Cascade, rank: str | None, parts: tuple[str, ...]) -> list[Derivation]:
-    """What each way comes to. Raises AccelsimError for a rank or parts that cannot be."""
+def _told(made: Derivation, name: str) -> Cascade:
+    """The cascade with a name, and with what was done in its description."""
+    steps = ", ".join(f"{step.rewrite} {step.subject}" for step in made.steps) or "nothing"
+    description = f"Derived from {made.source}: {steps}. {made.cascade.description}".strip()
+    return dataclasses.replace(made.cascade, name=name, description=description)
+
+
+def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -> list[Derivation]:
+    """What each way comes to. rank: the one with most passes unless said. parts: cut it first.
+
+    Raises AccelsimError for a rank or parts that cannot be.
+    """
     rank = rank or _most_passes(cascade)
     if rank not in cascade.ranks:
-        raise AccelsimError(f"{cascade.name} has no rank {rank} ({', '.join(cascade.ranks)})")
+        message = f"{cascade.name} has no rank {rank!r}: its ranks are {', '.join(cascade.ranks)}"
+        raise AccelsimError(Fault(message, help=nearest(rank, cascade.ranks)))
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    sizes = trial.shapes(cascade, {rank: parts} if parts else {})
+    sizes = trial.shapes(cascade, {rank: tuple(parts)} if parts else {})
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
         every += [("local", _local), ("local, divided in place", _local_in_place)]
     out = []
     for name, go in every:
-        way = _Way(cascade, rank, parts, sizes)
+        way = _Way(cascade, rank, tuple(parts), sizes)
         if parts:
-            way.do("partition", rank, transforms.partition, rank, parts, must=True)
+            way.do("partition", rank, transforms.partition, rank, tuple(parts), must=True)
         go(way)
         way.do("share", "common subexpressions", transforms.shared)
         out.append(way.done(name))
@@ -201,6 +209,7 @@ class _Way:
             state=self._state(),
         )
         return Derivation(
+            self.source.name,
             way,
             self.rank,
             passes(self.source).passes.get(self.rank),
@@ -212,13 +221,21 @@ class _Way:
         )
 
     def _state(self) -> int:
+        """Values that a recurrence carries, and those of a fiber that wait for the end of it."""
+        made = {einsum.name for einsum in self.cascade.einsums}
+        waiting = {
+            access.tensor
+            for einsum in self.cascade.einsums
+            if self.needs_end(einsum.name)
+            for access in einsum.inputs
+            if access.tensor in made and self.keeps(access.tensor)
+        }
         words = 0
         for tensor in self.cascade.tensors:
-            if tensor.initial is not None and self.unit in tensor.ranks:
-                size = 1
-                for rank in tensor.ranks:
-                    size *= 1 if rank == self.unit else self.sizes[rank]
-                words += size
+            carried = tensor.initial is not None and self.unit in tensor.ranks
+            if carried or tensor.name in waiting:
+                gone = {self.unit} if carried else set()
+                words += prod(self.sizes[rank] for rank in tensor.ranks if rank not in gone)
         return words
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, calls
@@ -64,11 +65,10 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
         ranks = [p for r in tensor.ranks for p in (parts if r == rank else (r,))]
         draft.tensors[tensor.name] = type(tensor)(tensor.name, tuple(ranks), tensor.initial)
     for einsum in cascade.einsums:
-        expression = with_accesses(
-            einsum.expression, lambda a, name=einsum.name: cut(a, shown=name)
-        )
+        shown = einsum.name
+        expression = with_accesses(einsum.expression, partial(cut, shown=shown))
         draft.einsums[einsum.name] = Einsum(
-            cut(einsum.output, shown=einsum.name), expression, einsum.reduce, einsum.predicate
+            cut(einsum.output, shown=shown), expression, einsum.reduce, einsum.predicate
         )
     return draft.done()
 
@@ -287,8 +287,7 @@ def _without_twins(cascade: Cascade) -> Cascade:
     for einsum in cascade.einsums:
         known = first.setdefault(kinds[einsum.name], einsum.name)
         if known != einsum.name and einsum.name not in cascade.outputs:
-            draft.redirect(einsum.name, draft.einsums[known].output)
-            draft.drop(einsum.name)
+            draft.same(einsum.name, known)
     return draft.done() if len(draft.einsums) < len(cascade.einsums) else cascade
 
 

@@ -57,9 +57,9 @@ def trials(
         yield Trial(drawn(), sizes)
         return
     for name in cascade.inputs:
-        for change in (lambda x: x + 1e8, lambda x: x * 1e4, lambda x: x * 0 + 1):
+        for slope, offset in ((1.0, 1e8), (1e4, 0.0), (0.0, 1.0)):
             inputs = drawn()
-            yield Trial({**inputs, name: change(inputs[name])}, sizes)
+            yield Trial({**inputs, name: slope * inputs[name] + offset}, sizes)
 
 
 def difference(

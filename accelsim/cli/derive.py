@@ -1,0 +1,125 @@
+"""The command that rewrites a cascade: derive."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from accelsim.cli.app import Json, app, print_json
+from accelsim.errors import AccelsimError
+from accelsim.files import check_output, write_output
+
+if TYPE_CHECKING:
+    from accelsim.derive import Derivation
+
+
+@app.command()
+def derive(
+    cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
+    passes: Annotated[int, typer.Option(min=1, help="passes over the rank, or fewer")] = 1,
+    rank: Annotated[str | None, typer.Option(help="the one with most passes unless said")] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="cut the rank first: M=M1,M0 (outermost first)")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="a cascade that it has to be but for names; it gets them")
+    ] = None,
+    yaml: Annotated[Path | None, typer.Option(help="write the cascade here")] = None,
+    latex: Annotated[Path | None, typer.Option(help="write it as LaTeX here")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rewrite a cascade so that it needs fewer passes over a rank; every step is shown.
+
+    Examples:
+
+      accelsim derive attention_3pass --passes 1 --partition M=M1,M0 --like attention_1pass
+
+      accelsim derive mean_variance --yaml welford.yaml --latex welford.tex
+
+      accelsim derive attention_3pass --partition M=M1,M0 --json
+    """
+    from accelsim import derive as derivations
+    from accelsim import verbs
+    from accelsim.cascade import latex as as_latex
+    from accelsim.cascade import show
+
+    for path in (yaml, latex):
+        if path is not None:
+            check_output(path)
+    parts: list[str] = []
+    if partition is not None:
+        root, _, text = partition.partition("=")
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if len(parts) < 2 or rank not in (None, root):
+            own = "" if rank is None else f" of {rank}, the rank that is asked for"
+            message = f"--partition: expected a rank and its parts{own}, such as M=M1,M0"
+            raise AccelsimError(f"{message}, got {partition!r}")
+        rank = root
+    wanted = verbs.load_cascade(like) if like is not None else None
+    found = derivations.ways(verbs.load_cascade(cascade), rank, parts)
+    best = derivations.derive(found, passes, wanted)
+    text = show(best.cascade)
+    for path, content in ((yaml, text), (latex, as_latex(best.cascade))):
+        if path is not None:
+            write_output(path, content)
+            print(f"{best.cascade.name}: {path}", file=sys.stderr)
+    if as_json:
+        print_json(_record(best, found, text, as_latex(best.cascade)))
+        return
+    _print(best, found)
+    if yaml is None:
+        print(text, end="")
+
+
+def _steps(one: Derivation) -> list[dict[str, Any]]:
+    counts = [one.before, *(step.passes for step in one.steps)]
+    return [
+        {"rewrite": step.rewrite, "of": step.subject, "passes_before": a, "passes_after": b}
+        for step, a, b in zip(one.steps, counts, counts[1:], strict=False)
+    ]
+
+
+def _costs(one: Derivation) -> dict[str, Any]:
+    return {"way": one.way, **dataclasses.asdict(one.cost), "error": one.error}
+
+
+def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str) -> dict[str, Any]:
+    return {
+        "cascade": best.cascade.name,
+        "from": best.source,
+        "rank": best.rank,
+        "steps": _steps(best),
+        **_costs(best),
+        "not_done": list(best.stopped),
+        "ways": [_costs(one) for one in found],
+        "yaml": text,
+        "latex": as_latex,
+    }
+
+
+def _print(best: Derivation, found: list[Derivation]) -> None:
+    from accelsim.report.tables import rows_table
+
+    console = Console()
+    rows = [
+        {
+            **row,
+            "passes_before": _count(row["passes_before"]),
+            "passes_after": _count(row["passes_after"]),
+        }
+        for row in _steps(best)
+    ]
+    if rows:
+        console.print(rows_table(f"{best.source}: {best.way}, passes over {best.rank}", rows))
+    ways = [
+        {**_costs(one), "error": "not tried" if one.error is None else f"{one.error:.0e}"}
+        for one in sorted(found, key=lambda one: one.cost)
+    ]
+    console.print(rows_table("ways, on a small shape; error on adversarial inputs", ways))
+    for why in best.stopped:
+        print(f"not done: {why}")
