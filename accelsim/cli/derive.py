@@ -106,20 +106,15 @@ def _print(best: Derivation, found: list[Derivation]) -> None:
     from accelsim.report.tables import rows_table
 
     console = Console()
-    rows = [
-        {
-            **row,
-            "passes_before": _count(row["passes_before"]),
-            "passes_after": _count(row["passes_after"]),
-        }
+    if rows := [
+        {key: "one a coordinate" if value is None else value for key, value in row.items()}
         for row in _steps(best)
-    ]
-    if rows:
+    ]:
         console.print(rows_table(f"{best.source}: {best.way}, passes over {best.rank}", rows))
     ways = [
         {**_costs(one), "error": "not tried" if one.error is None else f"{one.error:.0e}"}
         for one in sorted(found, key=lambda one: one.cost)
     ]
-    console.print(rows_table("ways, on a small shape; error on adversarial inputs", ways))
+    console.print(rows_table("ways (ranks of 64, 16 tiles; error on adversarial inputs)", ways))
     for why in best.stopped:
         print(f"not done: {why}")

@@ -38,7 +38,7 @@ class Step:
 @dataclass(frozen=True, order=True)
 class Cost:
     """In order of weight. error: class of the relative error on adversarial inputs (an index of
-    trial.CLASSES). operations, state: of a small shape; state: values that a recurrence carries, or
+    trial.CLASSES). operations, state: of ranks of 64, tiles of 64 of 1024; state: values that a recurrence carries, or
     that wait for the end of a fiber."""
 
     passes: float
@@ -76,7 +76,8 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             f"{least.cascade.name}: {_many(least.cascade, least.rank)} over {least.rank} at "
             f"least, by the rewrites that are known, not {most}"
         )
-        why = (*least.stopped, *_kept(least.cascade, least.rank))
+        stopped = [why for one in found for why in one.stopped]
+        why = (*stopped, *_kept(least.cascade, least.rank))
         raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
     if like is None:
         exact = [one for one in reached if one.cost.passes == most]
@@ -88,9 +89,14 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             one = dataclasses.replace(one, cascade=named)
             return dataclasses.replace(one, cascade=_told(one, like.name))
     said = ", ".join(one.way for one in reached)
-    raise AccelsimError(
-        f"{reached[0].cascade.name}: none of what was found ({said}) is {like.name} but for names"
-    )
+    message = f"{reached[0].source}: what was found ({said}) is not {like.name}, names apart"
+    help = ()
+    if [len(own) for _, own in like.partitions] != [
+        len(own) for _, own in reached[0].cascade.partitions
+    ]:
+        cut = [f"{root}={','.join(own)}" for root, own in like.partitions] or ["nothing"]
+        help = (f"{like.name} cuts {' and '.join(cut)}: --partition",)
+    raise AccelsimError(Fault(message, help=help))
 
 
 def _told(made: Derivation, name: str) -> Cascade:
@@ -200,13 +206,14 @@ class _Way:
         count = passes(self.cascade).passes.get(self.rank, 0)
         error = trial.worst(self.source, self.cascade, self.sizes) if self.tried else None
         named = {p.name: p.default or 0 for p in self.cascade.parameters}
-        counts = total_counts(self.cascade, {**self.sizes, **named})
+        usual = trial.usual_shapes(self.cascade)
+        counts = total_counts(self.cascade, {**usual, **named})
         classes = [word for _, word in trial.CLASSES]
         cost = Cost(
             passes=float("inf") if count is None else count,
             error=0 if error is None else classes.index(trial.in_a_word(error)),
             operations=sum(n for n in counts.values() if n is not None),
-            state=self._state(),
+            state=self._state(usual),
         )
         return Derivation(
             self.source.name,
@@ -220,7 +227,7 @@ class _Way:
             tuple(dict.fromkeys(self.stopped.values())),
         )
 
-    def _state(self) -> int:
+    def _state(self, sizes: dict[str, int]) -> int:
         """Values that a recurrence carries, and those of a fiber that wait for the end of it."""
         made = {einsum.name for einsum in self.cascade.einsums}
         waiting = {
@@ -235,7 +242,7 @@ class _Way:
             carried = tensor.initial is not None and self.unit in tensor.ranks
             if carried or tensor.name in waiting:
                 gone = {self.unit} if carried else set()
-                words += prod(self.sizes[rank] for rank in tensor.ranks if rank not in gone)
+                words += prod(sizes[rank] for rank in tensor.ranks if rank not in gone)
         return words
 
 

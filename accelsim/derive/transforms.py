@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from accelsim.cascade import Access, Cascade, Einsum
-from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, calls
+from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
 from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
 from accelsim.derive.draft import Draft, NotApplicableError
 from accelsim.derive.terms import (
@@ -188,8 +188,8 @@ def factor(cascade: Cascade, name: str) -> Cascade:
 
 
 def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tuple[int, Chain]]:
-    """Products whose signed sum it is; sums inside are multiplied out where a part of them is free
-    of the variables that are reduced, and another is not."""
+    """Products whose signed sum it is; sums inside are multiplied out where something can then be
+    pulled out of a part of them."""
     summed = chain(expression, SUMS)
     if len(summed.plus) + len(summed.minus) > 1:
         return [
@@ -204,8 +204,11 @@ def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tup
     for number, one in enumerate(of.plus):
         inner = chain(one, SUMS)
         every = (*inner.plus, *inner.minus)
-        depends = [bool(used(e, cascade) & gone) for e in every]
-        if len(every) > 1 and any(depends) and not all(depends):
+        if (
+            len(every) > 1
+            and used(one, cascade) & gone
+            and any(_has_free(e, gone, cascade) for e in every)
+        ):
             rest = (*of.plus[:number], *of.plus[number + 1 :])
             return [
                 (sign * outer * s, term)
@@ -216,6 +219,14 @@ def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tup
                 )
             ]
     return [(sign, of)]
+
+
+def _has_free(product: Expression, gone: set[str], cascade: Cascade) -> bool:
+    """Whether a factor of it that is no number does not depend on these variables."""
+    of = chain(product, PRODUCTS)
+    return any(
+        not isinstance(e, Literal) and not used(e, cascade) & gone for e in (*of.plus, *of.minus)
+    )
 
 
 def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:

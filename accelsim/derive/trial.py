@@ -17,6 +17,8 @@ CLASSES = ((1e-12, "exact"), (1e-6, "loses digits"), (float("inf"), "unstable"))
 """Relative error on adversarial inputs, up to -> in a word."""
 PART, OTHERS = 3, (2, 4, 3, 5)
 """Shapes of trials: of every part of a rank; of ranks that are whole, in turns."""
+USUAL = (16, 64)
+"""Shapes for counting: of the outermost part of a rank; of everything else."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ def shapes(cascade: Cascade, parts: Mapping[str, tuple[str, ...]]) -> dict[str, 
             out[part] = PART
         own = [out[part] for part in cut.get(root, ())]
         out[root] = prod(own) if own else OTHERS[number % len(OTHERS)]
+    return out
+
+
+def usual_shapes(cascade: Cascade) -> dict[str, int]:
+    """Shapes of all ranks of a cascade, for counting operations."""
+    out = {}
+    for root in cascade.ranks:
+        parts = cascade.parts(root)
+        own = [USUAL[0], *([USUAL[1]] * (len(parts) - 1))] if parts != (root,) else [USUAL[1]]
+        out |= dict(zip(parts, own, strict=True))
+        out[root] = prod(own)
     return out
 
 
