@@ -37,9 +37,12 @@ class Step:
 
 @dataclass(frozen=True, order=True)
 class Cost:
-    """In order of weight. error: class of the relative error on adversarial inputs (an index of
-    trial.CLASSES). operations, state: of ranks of 64, tiles of 64 of 1024; state: values that a recurrence carries, or
-    that wait for the end of a fiber."""
+    """In order of weight.
+
+    error: class of the relative error on adversarial inputs (an index of trial.CLASSES).
+    operations, state: of ranks of 64, a cut one of 16 tiles of 64; state: values that a recurrence
+    carries, or that wait for the end of a fiber.
+    """
 
     passes: float
     error: int
@@ -90,7 +93,7 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             return dataclasses.replace(one, cascade=_told(one, like.name))
     said = ", ".join(one.way for one in reached)
     message = f"{reached[0].source}: what was found ({said}) is not {like.name}, names apart"
-    help = ()
+    help: tuple[str, ...] = ()
     if [len(own) for _, own in like.partitions] != [
         len(own) for _, own in reached[0].cascade.partitions
     ]:

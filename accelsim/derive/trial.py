@@ -43,7 +43,7 @@ def shapes(cascade: Cascade, parts: Mapping[str, tuple[str, ...]]) -> dict[str, 
 
 def usual_shapes(cascade: Cascade) -> dict[str, int]:
     """Shapes of all ranks of a cascade, for counting operations."""
-    out = {}
+    out: dict[str, int] = {}
     for root in cascade.ranks:
         parts = cascade.parts(root)
         own = [USUAL[0], *([USUAL[1]] * (len(parts) - 1))] if parts != (root,) else [USUAL[1]]
