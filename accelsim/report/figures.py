@@ -248,7 +248,12 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
                 if series.published:
                     # On bars, in their colour, they would not be seen.
                     own = colour if one.kind == "lines" else "#333"
-                    marker = {"color": own, "size": 11, "symbol": "circle-open"}
+                    marker = {
+                        "color": own,
+                        "size": 11,
+                        "symbol": "circle-open",
+                        "line": {"width": 2},
+                    }
                     trace: Any = Scatter(**common, mode="markers", marker=marker)
                 elif one.kind == "lines":
                     trace = Scatter(**common, mode="lines+markers", marker={"color": colour})
@@ -257,7 +262,7 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
                 drawn.add_trace(trace, row=1, col=column)
         if PUBLISHED in legend:
             # In the legend they are one, of no colour.
-            marker = {"color": "#333", "size": 11, "symbol": "circle-open"}
+            marker = {"color": "#333", "size": 11, "symbol": "circle-open", "line": {"width": 2}}
             same = {"name": PUBLISHED, "legendgroup": PUBLISHED, "mode": "markers"}
             drawn.add_trace(Scatter(x=[None], y=[None], marker=marker, **same), row=1, col=1)
         every = [s for series in one.panels.values() for s in series]
