@@ -11,6 +11,7 @@ from fractions import Fraction
 import pytest
 
 from accelsim import verbs
+from accelsim.errors import MappingError
 from accelsim.program import Program, Server
 from accelsim.program.launch import Channel, Hold, Launch, Memory
 from tests.launches.test_made_up import MADE_UP
@@ -68,6 +69,50 @@ def test_the_launch(schedule: str) -> None:
     assert made == Launch(grid=3, slots=3, schedule=schedule, in_order=False, **costs)  # type: ignore[arg-type]
 
 
+def test_without_overlap_einsums_are_done_one_at_a_time() -> None:
+    launch = lowered().phases[0].launch
+    assert launch is not None
+    assert launch.in_order
+
+
+ROOMY = "arch.levels.shared.capacity=1 MiB"
+HELD = 5 * TILE  # queries once, keys and values twice: 40 KiB
+
+
+@pytest.mark.parametrize(
+    ("threads", "settings", "most"),
+    [
+        ("threads: 128", (), (128 << 10) // HELD),
+        ("threads: 128", ("arch.limits.reserved=8 KiB",), (136 << 10) // (HELD + (8 << 10))),
+        ("threads: 128", (ROOMY,), 8),
+        ("threads: 32", (ROOMY,), 8),
+        ("threads: 32", (ROOMY, "arch.limits.instances=20"), 20),
+        ("threads: 256", (ROOMY,), 1024 // 256),
+        ("threads: 128, loaders: 128", (ROOMY,), 1024 // 256),
+        ("threads: 128, registers: 100", (ROOMY,), 65536 // (128 * 100)),
+        ("threads: 128, loaders: 64, registers: 100", (ROOMY,), 65536 // (192 * 100)),
+        ("threads: 128, resident: 6", (), 6),
+    ],
+)
+def test_as_many_instances_as_fit_or_as_asked_for(
+    threads: str, settings: tuple[str, ...], most: int
+) -> None:
+    given = f"mapping.phases.flash_fwd.launch={{grid: [B, H, P1], {threads}}}"
+    made = lowered(given, *settings)
+    launch = made.phases[0].launch
+    assert launch is not None
+    assert launch.slots == most
+    crowded = [note for note in made.notes if "instances on a cluster" in note]
+    expected = "phase flash_fwd: 6 instances on a cluster, as the mapping says; the bytes of shared"
+    assert crowded == ([f"{expected} allow 3"] if "resident" in threads else [])
+
+
+def test_an_instance_that_does_not_fit() -> None:
+    given = "mapping.phases.flash_fwd.launch={grid: [B, H, P1], threads: 2048}"
+    with pytest.raises(MappingError, match="its threads allow no instance on a cluster"):
+        lowered(given)
+
+
 def test_what_einsums_occupy_and_slow() -> None:
     tasks = {task.name: task for task in lowered().phases[0].tasks}
     products = 64**3 // (16 * 8 * 8) * NS
@@ -81,6 +126,13 @@ def test_what_einsums_occupy_and_slow() -> None:
         task = tasks[name]
         assert (task.server, task.occupancy, task.also) == (server, cycles * NS, ())
         assert task.slows == (Hold(TENSOR, task.occupancy // 2),)
+
+
+def test_ticks_are_rounded_up() -> None:
+    tasks = {
+        task.name: task for task in lowered("arch.levels.shared.bandwidth=100 GB/s").phases[0].tasks
+    }
+    assert tasks["QK"].also == (Hold(SHARED, -(-5 * TILE * NS // 100)),)
 
 
 def test_latencies_of_loads_are_those_of_the_memory() -> None:
