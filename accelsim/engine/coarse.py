@@ -24,22 +24,22 @@ from accelsim.program.visits import visits
 
 MOST_TASKS = 4_000_000
 """Tasks of a launch that are all executed, in less than a second; of more, steps are taken."""
+LEAST_STEPS = 8
+"""Alike iterations are taken in more steps than that: ends, where sizes change, are a small part."""
 
 Sizes = Callable[[int], list[int]]
 """So many alike iterations -> the steps that they are taken in, powers of two."""
 
 
 def sizes(number: int, most: int) -> list[int]:
-    """Steps of up to `most` iterations, a power of two: 1, 1, 2, 4 ... and back again.
+    """Steps of up to `most` iterations, a power of two: 1, 2, 4 ... and back again to 1.
 
-    The first and the last step are one iteration; what is left over goes where sizes shrink.
+    What is left over goes where sizes shrink.
     """
-    while most > 1 and 2 * most > number:
+    while most > 1 and LEAST_STEPS * most > number:
         most //= 2
-    ramp = [1, *(1 << power for power in range(most.bit_length() - 1))]
-    if most == 1:
-        return [1] * number
-    whole, left = divmod(number - 2 * most, most)
+    ramp = [1 << power for power in range(most.bit_length() - 1)]
+    whole, left = divmod(number - 2 * sum(ramp), most)
     down = [*ramp, *(1 << power for power in range(left.bit_length()) if left >> power & 1)]
     return [*ramp, *[most] * whole, *sorted(down, reverse=True)]
 
@@ -56,7 +56,7 @@ def at_once(phase: Phase) -> int:
     runs = np.array([loop.trips]) if loop.rows is None else loop.rows.runs[:, 1]
     lengths = Counter(runs.tolist())
     most, longest = 1, max(lengths)
-    while 4 * most <= longest:
+    while 2 * most * LEAST_STEPS <= longest:
         steps = sum(number * len(sizes(n, most)) for n, number in lengths.items())
         if tasks * steps <= MOST_TASKS * int(runs.sum()):
             break
