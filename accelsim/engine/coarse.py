@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,10 +23,10 @@ from accelsim.program import Phase, Rows
 from accelsim.program.rows import alike_until
 from accelsim.program.visits import visits
 
-MOST_TASKS = 4_000_000
+MOST_TASKS = 3_000_000
 """Tasks of a launch that are all executed, in less than a second; of more, steps are taken."""
 LEAST_STEPS = 8
-"""Alike iterations are taken in more steps than that: ends, where sizes change, are a small part."""
+"""Alike iterations are taken in more steps than that: a small part is where sizes change."""
 
 Sizes = Callable[[int], list[int]]
 """So many alike iterations -> the steps that they are taken in, powers of two."""
@@ -77,7 +78,7 @@ def coarse(phase: Phase, one: Phase, taken: Sizes) -> tuple[Phase, Int]:
     for first, length, marks in runs.tolist():
         inside = changes[(changes > first) & (changes < first + length)].tolist()
         bounds = [first, *inside, first + length]
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             for size in taken(end - begin):
                 made.append((begin, 1, marks))
                 times.append(size)

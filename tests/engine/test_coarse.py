@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_steps_cover_all_iterations(number: int, most: int) -> None:
     assert sum(steps) == number
     assert (steps[0], steps[-1]) == (1, 1)
     assert max(steps) <= most
-    for one, other in zip(steps, steps[1:], strict=False):
+    for one, other in pairwise(steps):
         assert other <= 2 * one
 
 
