@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from math import prod
@@ -18,12 +19,12 @@ from accelsim import verbs
 from accelsim.engine import coarse, compiled, launched, steady
 from accelsim.engine.coarse import sizes
 from accelsim.mapping.nest import Identity
-from accelsim.program import Loop, Phase, Program, Rows
+from accelsim.program import Edge, Guard, Loop, Phase, Program, Rows, Task, rows_of
 from accelsim.program.check import check
-from accelsim.program.launch import Moved
+from accelsim.program.launch import Channel, Launch, Memory, Moved
 from accelsim.results import PhaseExecution
 from tests.engine.test_engines_agree import assert_equal
-from tests.launched_programs import DRAM, launched_programs
+from tests.launched_programs import DRAM, SERVERS, launched_programs
 
 SOME = settings(max_examples=150, derandomize=True, deadline=None, database=None)
 TIMES = st.sampled_from((2, 4))
@@ -129,6 +130,29 @@ def test_steps_of_one_size_are_a_launch_in_larger_units(
         assert {tensor: np.sum(n) for tensor, n in found.items()} == {
             tensor: times * np.sum(n) for tensor, n in expected.items()
         }
+
+
+def test_a_step_waits_for_each_tile_that_others_bring() -> None:
+    """Two blocks bring a tile of two grains each, the first a tick later; a third uses both."""
+    rows = rows_of((), [[(0, 1, 1), (1, 1, 0), (2, 1, 2)]])
+    blocks = Loop("P", 3, rows)
+    keys = Loop("M", 2, rows_of((0,), [[(1, 1)], [(0, 1)], [(0, 2)]]))
+    tasks = (
+        Task("late", "einsum", "A", 0, 1, guard=Guard(marked=(0,))),
+        Task("later", "einsum", "B", 0, 2, guard=Guard(marked=(1,))),
+        Task("load", "load", "K", DRAM, 0, moved=0),
+        Task("use", "einsum", "Z", 0, 1),
+    )
+    edges = tuple(Edge(*ends, loop=1) for ends in ((0, 2), (1, 2), (2, 3)))
+    tiles = Moved("K", Identity((1,)), 0, 2, elements=2, word_bytes=Fraction(1))
+    phase = Phase("only", (blocks, keys), tasks, edges, launch=Launch(1, 1), moved=(tiles,))
+    channel = Channel(DRAM, Fraction(10), latency=7)
+    memory = Memory(channel, grain_bytes=1, capacity_bytes=100)
+    program = Program("mixed", Fraction(1), 1, SERVERS, (phase,), clusters=3, memory=memory)
+    found = run(program, phase, lambda number: [number])
+    # Grains end at 10 and 30 of tile 0, at 20 and 40 of tile 1; 7 later it can be used, twice.
+    assert found.end == 40 + 7 + 2
+    assert found.executed.tolist() == [1, 2, 4, 4]
 
 
 @given(launched_programs(), TIMES)
