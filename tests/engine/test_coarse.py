@@ -133,26 +133,36 @@ def test_steps_of_one_size_are_a_launch_in_larger_units(
 
 
 def test_a_step_waits_for_each_tile_that_others_bring() -> None:
-    """Two blocks bring a tile of two grains each, the first a tick later; a third uses both."""
-    rows = rows_of((), [[(0, 1, 1), (1, 1, 0), (2, 1, 2)]])
+    """Two blocks bring a tile of two grains each, one a tick later; the first has use for both."""
+    rows = rows_of((), [[(0, 1, 2), (1, 1, 1), (2, 1, 0)]])
     blocks = Loop("P", 3, rows)
-    keys = Loop("M", 2, rows_of((0,), [[(1, 1)], [(0, 1)], [(0, 2)]]))
+    keys = Loop("M", 2, rows_of((0,), [[(0, 2)], [(1, 1)], [(0, 1)]]))
     tasks = (
         Task("late", "einsum", "A", 0, 1, guard=Guard(marked=(0,))),
         Task("later", "einsum", "B", 0, 2, guard=Guard(marked=(1,))),
         Task("load", "load", "K", DRAM, 0, moved=0),
         Task("use", "einsum", "Z", 0, 1),
+        Task("again", "load", "K", DRAM, 0, moved=0),
+        Task("end", "einsum", "Y", 0, 1),
     )
-    edges = tuple(Edge(*ends, loop=1) for ends in ((0, 2), (1, 2), (2, 3)))
+    edges = tuple(Edge(*ends, loop=1) for ends in ((0, 2), (1, 2), (2, 3), (3, 4), (4, 5)))
     tiles = Moved("K", Identity((1,)), 0, 2, elements=2, word_bytes=Fraction(1))
     phase = Phase("only", (blocks, keys), tasks, edges, launch=Launch(1, 1), moved=(tiles,))
     channel = Channel(DRAM, Fraction(10), latency=7)
-    memory = Memory(channel, grain_bytes=1, capacity_bytes=100)
+    memory = Memory(channel, grain_bytes=1, capacity_bytes=100, cache_latency=3)
     program = Program("mixed", Fraction(1), 1, SERVERS, (phase,), clusters=3, memory=memory)
     found = run(program, phase, lambda number: [number])
-    # Grains end at 10 and 30 of tile 0, at 20 and 40 of tile 1; 7 later it can be used, twice.
-    assert found.end == 40 + 7 + 2
-    assert found.executed.tolist() == [1, 2, 4, 4]
+    record = found.record
+    # Grains end at 10 and 30 of tile 0, at 20 and 40 of tile 1, which can be used 10 later. All is
+    # for two iterations: also the latency of the second load, which finds both.
+    assert list(zip(record.task, record.start, record.end, strict=True)) == [
+        (1, 0, 4),
+        (2, 40, 40),
+        (3, 50, 52),
+        (4, 52, 52),
+        (5, 58, 60),
+    ]
+    assert found.executed.tolist() == [1, 2, 4, 4, 4, 4]
 
 
 @given(launched_programs(), TIMES)
