@@ -203,7 +203,10 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             if now == LAST or not before(now, order, until, upto):
                 asking[at(cluster)] = now < LAST
                 break
-            if parked and not before(now, order, heap[0, 0], heap[0, 1]):
+            place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
+            over = slots[slot, LEFT] == 1 and tasks[at(task_of[place])].occupancy == 0
+            over = over and clock[HEAP] > 0
+            if (parked or over) and not before(now, order, heap[0, 0], heap[0, 1]):
                 # Who brings what is waited for here may end before: ask behind what all ask.
                 push(heap, clock[HEAP], now, order, cluster)
                 clock[HEAP] += 1
