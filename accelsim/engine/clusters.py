@@ -203,11 +203,13 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             if now == LAST or not before(now, order, until, upto):
                 asking[at(cluster)] = now < LAST
                 break
-            place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
-            over = slots[slot, LEFT] == 1 and tasks[at(task_of[place])].occupancy == 0
-            over = over and clock[HEAP] > 0
+            over = False
+            if slots[slot, LEFT] == 1 and clock[HEAP] > 0:
+                place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
+                over = tasks[at(task_of[place])].occupancy == 0
             if (parked or over) and not before(now, order, heap[0, 0], heap[0, 1]):
-                # Who brings what is waited for here may end before: ask behind what all ask.
+                # Who brings what is waited for here may end before, and what takes no time may free
+                # its slot now, which others see before they ask: ask behind what all ask.
                 push(heap, clock[HEAP], now, order, cluster)
                 clock[HEAP] += 1
                 lanes[slot, lane, QUEUED] = 1
