@@ -349,7 +349,9 @@ def _check_mapping(
             for t in built.tables
         }
         try:
-            program.lower(mapping.build(document, built, machine, shapes, tables))
+            mapped = mapping.build(document, built, machine, shapes, tables)
+            program.check_launched(mapped)
+            program.lower(mapped)
         except AccelsimError as error:
             errors.append(error)
         else:

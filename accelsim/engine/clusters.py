@@ -38,6 +38,7 @@ from accelsim.engine.launch_tables import (
     LAUNCH,
     LEFT,
     LEFT_OUTSIDE,
+    MISSED,
     NEVER,
     NEXT,
     ORDER,
@@ -68,7 +69,7 @@ from accelsim.engine.launch_tables import (
     Tables,
 )
 from accelsim.engine.pack import Int, Records
-from accelsim.engine.transfers import ask_cache, bytes_of, inside, locate, occupy, outside
+from accelsim.engine.transfers import ask_cache, bytes_of, chunk_of, inside, locate, occupy, outside
 
 
 @compiled_code
@@ -108,16 +109,17 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             if transfer and lanes[slot, lane, LEFT_OUTSIDE] == 0:
                 locate(settings, script, tile_of, coordinates, shift, slots, at_, slot, place)
                 size = bytes_of(moved[at(task.moved)], ends, kept, strides, at_, slot)
-                moves[at(task.moved), int(task.kind == STORE)] += size
+                moves[at(task.moved), int(task.kind == STORE)] += task.times * size
                 usable = inside(
                     settings, channels, inner, lanes, free, last, busy, waits,
-                    moved[at(task.moved)], size, slot, lane, cluster, now,
+                    moved[at(task.moved)], size, task.times, slot, lane, cluster, now,
                 )  # fmt: skip
                 if size > 0 and settings[ROOM] > 0:
                     usable = ask_cache(
                         settings, channels, lanes, free, last, busy, waits, clock, links, dirty,
                         fetched, totals, sizes, homes, arrives, comes, strides, names, at_,
-                        moved[at(task.moved)], task.kind == STORE, size, slot, lane, now,
+                        moved[at(task.moved)], task.kind == STORE, size, task.times, slot, lane,
+                        now,
                     )  # fmt: skip
                     if (
                         lanes[slot, lane, LEFT_OUTSIDE] == PARKED
@@ -127,11 +129,14 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                         _queue(heap, clock, lanes, slot, lane, order, cluster, again)
                 elif size > 0:
                     lanes[slot, lane, LEFT_OUTSIDE] = size
+                    lanes[slot, lane, MISSED] = task.times
             elif transfer and lanes[slot, lane, LEFT_OUTSIDE] == PARKED:
                 lanes[slot, lane, LEFT_OUTSIDE] = 0
                 lanes[slot, lane, SO_FAR] = max(lanes[slot, lane, SO_FAR], now)
-                usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
+                usable = lanes[slot, lane, SO_FAR] + task.times * settings[CACHE_LATENCY]
                 usable = max(usable, arrives[at(lanes[slot, lane, TILE])])
+                if task.times > 1:
+                    usable = _several(t, s, int(slot), int(lane), int(place), now, usable)
             if transfer and lanes[slot, lane, LEFT_OUTSIDE] > 0:
                 end = outside(settings, channels, lanes, free, last, busy, waits, slot, lane, now)
                 if lanes[slot, lane, LEFT_OUTSIDE] > 0:
@@ -139,9 +144,11 @@ def advance(t: Tables, s: State, limit: int) -> bool:
                     if not asking[at(cluster)]:
                         continue  # nothing else here asks for anything meanwhile
                 else:
-                    usable = lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY]
-                    usable += channels[OUTER].latency
-                    if settings[ROOM] > 0:
+                    usable = settings[CACHE_LATENCY] + channels[OUTER].latency
+                    usable = lanes[slot, lane, SO_FAR] + task.times * usable
+                    if settings[ROOM] > 0 and task.times > 1:
+                        usable = _several(t, s, int(slot), int(lane), int(place), end, usable)
+                    elif settings[ROOM] > 0:
                         chunk = at(lanes[slot, lane, TILE])
                         if comes[chunk] == LAST + (order - n_slots) // n_lanes:
                             comes[chunk], arrives[chunk] = end, usable
@@ -196,8 +203,13 @@ def advance(t: Tables, s: State, limit: int) -> bool:
             if now == LAST or not before(now, order, until, upto):
                 asking[at(cluster)] = now < LAST
                 break
-            if parked and not before(now, order, heap[0, 0], heap[0, 1]):
-                # Who brings what is waited for here may end before: ask behind what all ask.
+            over = False
+            if slots[slot, LEFT] == 1 and clock[HEAP] > 0:
+                place = at(_entry(slots, lanes, script, begins, entries, slot, lane))
+                over = tasks[at(task_of[place])].occupancy == 0
+            if (parked or over) and not before(now, order, heap[0, 0], heap[0, 1]):
+                # Who brings what is waited for here may end before, and what takes no time may free
+                # its slot now, which others see before they ask: ask behind what all ask.
                 push(heap, clock[HEAP], now, order, cluster)
                 clock[HEAP] += 1
                 lanes[slot, lane, QUEUED] = 1
@@ -286,6 +298,35 @@ def _done(
     clock[LATEST] = max(clock[LATEST], end)
     clock[SERVED] += 1
     executed[number] += 1
+
+
+@compiled_code
+def _several(t: Tables, s: State, slot: int, lane: int, place: int, now: int, usable: int) -> int:
+    """What a transfer of several tiles brings itself has come; others may still be on their way.
+
+    Returns when all that have come can be used.
+    """
+    lanes, comes = s.lanes, s.comes
+    task = t.tasks[t.task[place]]
+    locate(t.settings, t.script, t.tile, t.coordinates, t.shift, s.slots, s.at, slot, place)
+    arrived, awaited = usable, -1
+    for _ in range(task.times):
+        chunk = chunk_of(t.strides, t.names, t.moved[task.moved], s.at, slot)
+        if comes[chunk] == LAST + slot:
+            comes[chunk], s.arrives[chunk] = now, usable
+            _wake(t.settings, s.heap, s.clock, s.slots, lanes, chunk, now)
+        arrived = max(arrived, s.arrives[chunk])
+        if awaited < 0 or comes[chunk] > comes[awaited]:
+            awaited = chunk
+        s.at[slot, t.settings[GRID]] += 1
+    lanes[slot, lane, TILE] = awaited
+    if comes[awaited] > now:
+        lanes[slot, lane, LEFT_OUTSIDE] = PARKED
+        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = LAST, 1
+        s.clock[WAITING] += 1
+        if comes[awaited] < LAST:
+            _wake(t.settings, s.heap, s.clock, s.slots, lanes, awaited, comes[awaited])
+    return arrived
 
 
 @compiled_code

@@ -12,7 +12,8 @@ NEVER = -1
 LAST = 1 << 62
 ORDER, ISSUE, LAUNCH = (LOSSES.index(name) for name in ("order", "issue", "launch"))
 
-TASK = record_of("lane server occupancy kind moved also_from also_to slows_from slows_to")
+# times: iterations that the task stands for at once (coarse.py); its ticks are those of them all.
+TASK = record_of("times server occupancy kind moved also_from also_to slows_from slows_to")
 EINSUM, LOAD, STORE = range(3)
 HOLD = record_of("server ticks")
 # A tensor that moves. Its tile: `first` + key over strides[own_from..] times `names`, plus the name
@@ -40,8 +41,9 @@ STATE, INSTANCE, SCRIPT_OF, BEGAN, ENDED, LEFT, RAN = range(7)
 OVER, RUNNING, IDLE, QUEUED_OVER = range(4)
 # Of `lanes` [slots, lanes]: entries done; end of the last; when the next asks, and why then;
 # whether that stands in the heap. Of a transfer that goes on: its part from outside that is left,
-# or PARKED; begin; end so far; its tile.
-DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR, TILE = range(9)
+# or PARKED; begin; end so far; its tile, or of several that which it waits for; how many of them
+# come from outside.
+DONE, FREE, ASKS, WHY, QUEUED, LEFT_OUTSIDE, BEGUN, SO_FAR, TILE, MISSED = range(10)
 PARKED = -1
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from accelsim.engine import cache, clusters, launch_tables
+from accelsim.engine.coarse import Sizes
 from accelsim.engine.launch_tables import State, Tables
 from accelsim.engine.pack import Int, rows_of
 from accelsim.engine.scripts import Scripts, lanes, scripts
@@ -17,7 +19,14 @@ from accelsim.errors import AccelsimError
 from accelsim.program import Phase, Program
 from accelsim.program.instance import instances
 from accelsim.program.launch import Channel, Moved
-from accelsim.results.execution import LOSSES, Moves, PhaseExecution, Record
+from accelsim.results.execution import (
+    LOSSES,
+    Extrapolation,
+    LoopExtrapolation,
+    Moves,
+    PhaseExecution,
+    Record,
+)
 
 SLICE = 4_000_000
 """Tasks between two calls of `progress`."""
@@ -31,9 +40,13 @@ def run_phase(
     begin: int,
     record: int | None,
     report: Callable[[float], None],
+    taken: Sizes | None = None,
 ) -> PhaseExecution:
-    """Run a launched phase. Raises AccelsimError when it does not fit in memory."""
-    made = scripts(phase)
+    """Run a launched phase. Raises AccelsimError when it does not fit in memory.
+
+    taken: the steps that alike iterations are taken in (coarse.py); None: all are executed.
+    """
+    made = scripts(phase, taken)
     tables = _tables(program, phase, made)
     state = _state(program, phase, made, begin, record)
     if program.warm:
@@ -44,7 +57,7 @@ def run_phase(
         share = int(state.clock[launch_tables.FOLLOWING]) / instances(phase)
         report((1 + share) / 2 if program.warm else share)
     report(1.0)
-    return _finish(state, program, phase, begin)
+    return _finish(state, program, phase, made, begin)
 
 
 def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
@@ -54,7 +67,7 @@ def _tables(program: Program, phase: Phase, made: Scripts) -> Tables:
     assert memory is not None  # lowered together
     inner = [_channel(one) for one in memory.inner]
     moved = _MovedTables.make(phase, [one[0] for one in inner])
-    tasks, holds = _tasks(phase)
+    tasks, holds = _tasks(phase, made.at_once)
     capacity = memory.capacity_bytes
     largest = max((int(one.elements * one.word_bytes) for one in phase.moved), default=0)
     if capacity is not None and capacity // memory.partitions < largest:
@@ -132,19 +145,19 @@ def _channel(channel: Channel | None) -> tuple[int, int, int, int]:
     return (channel.server, rate.numerator, rate.denominator, channel.latency)
 
 
-def _tasks(phase: Phase) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
-    """Rows of launch_tables.TASK and of launch_tables.HOLD."""
+def _tasks(phase: Phase, at_once: int) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
+    """Rows of launch_tables.TASK and of launch_tables.HOLD: all tasks for each power of two."""
     holds: list[tuple[int, int]] = []
     rows = []
-    for lane, task in zip(lanes(phase), phase.tasks, strict=True):
+    for times, task in product((1 << n for n in range(at_once.bit_length())), phase.tasks):
         spans: list[int] = []
         for held in (task.also, task.slows):
             spans.append(len(holds))
-            holds += [(hold.server, hold.ticks) for hold in held]
+            holds += [(hold.server, times * hold.ticks) for hold in held]
             spans.append(len(holds))
         kind = ("einsum", "load", "store").index(task.kind)
         moved = -1 if task.moved is None else task.moved
-        rows.append((lane, task.server, task.occupancy, kind, moved, *spans))
+        rows.append((times, task.server, times * task.occupancy, kind, moved, *spans))
     return rows, holds
 
 
@@ -217,7 +230,7 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         clock=np.zeros(6, np.int64),
         heap=np.zeros((slots * (max(lanes(phase)) + 2), 3), np.int64),
         slots=np.zeros((slots, 7), np.int64),
-        lanes=np.zeros((slots, max(lanes(phase)) + 1, 9), np.int64),
+        lanes=np.zeros((slots, max(lanes(phase)) + 1, 10), np.int64),
         asking=np.zeros(program.clusters, np.bool_),
         ready=np.zeros((slots, entries), np.int64),
         at=np.zeros((slots, _width(phase)), np.int64),
@@ -225,7 +238,7 @@ def _state(program: Program, phase: Phase, made: Scripts, begin: int, record: in
         last=np.full((program.clusters + 1, servers), begin, np.int64),
         busy=np.zeros(servers, np.int64),
         waits=np.zeros((servers, len(LOSSES)), np.int64),
-        executed=np.zeros(len(phase.tasks), np.int64),
+        executed=np.zeros(len(phase.tasks) * made.at_once.bit_length(), np.int64),
         recorded=np.zeros((room, 3 + _width(phase)), np.int64),
         links=links,
         dirty=dirty,
@@ -253,29 +266,53 @@ def _again(before: State, state: State) -> State:
     return state._replace(links=before.links, dirty=before.dirty, size=before.size)
 
 
-def _finish(state: State, program: Program, phase: Phase, begin: int) -> PhaseExecution:
+def _finish(
+    state: State, program: Program, phase: Phase, made: Scripts, begin: int
+) -> PhaseExecution:
     """Sums over all clusters."""
     end = int(state.clock[launch_tables.LATEST])
     count = int(state.clock[launch_tables.RECORDED])
     shared = np.array([server.shared for server in program.servers])
     tails = end - state.last
     tail = np.where(shared, tails[-1], tails[:-1].sum(axis=0))
+    done = state.executed.reshape(-1, len(phase.tasks))
     return PhaseExecution(
         begin=begin,
         end=end,
-        executed=state.executed.copy(),
+        executed=(1 << np.arange(len(done))) @ done,
         busy=state.busy.copy(),
         waits=state.waits.copy(),
         tail=tail,
         record=Record(
-            task=state.recorded[:count, 0].astype(np.int32),
+            task=(state.recorded[:count, 0] % len(phase.tasks)).astype(np.int32),
             start=state.recorded[:count, 1].copy(),
             end=state.recorded[:count, 2].copy(),
             coordinates=state.recorded[:count, 3 : 3 + len(phase.loops)].astype(np.int32),
-            truncated=count < int(state.executed.sum()),
+            truncated=count < int(done.sum()),
         ),
+        extrapolation=_extrapolation(phase, made, int(done.sum())),
         moves=_moved_bytes(state, phase),
     )
+
+
+def _extrapolation(phase: Phase, made: Scripts, executed: int) -> Extrapolation | None:
+    """What was run of the first loop of all instances, where steps were taken."""
+    if made.at_once == 1:
+        return None
+    assert phase.launch is not None
+    steps = np.array([len(script.times) for script in made.scripts])[made.of].sum()
+    iterations = np.array([script.times.sum() for script in made.scripts])[made.of].sum()
+    loop = LoopExtrapolation(
+        name=phase.loops[phase.launch.grid].name,
+        executed=int(steps),
+        skipped=int(iterations - steps),
+        period=0,
+        transient=0,
+        failed_probes=0,
+        reason="",
+        at_once=made.at_once,
+    )
+    return Extrapolation(executed, (loop,))
 
 
 def _moved_bytes(state: State, phase: Phase) -> Moves:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accelsim.engine.coarse import Sizes, coarse
 from accelsim.engine.jit import compiled_code
 from accelsim.engine.kernel import STATE, fires, next_tile
 from accelsim.engine.pack import Int, Records, pack
@@ -27,9 +28,11 @@ MOST_ENTRIES = 1 << 26
 class Script:
     """One kind of instance: N entries, W waits, T tiles of L loops.
 
-    task [N]. tile [N]: the one that it works on or, of a transfer, moves. waits [N+1]: where each
-    entry's begin in from_entry [W], latency [W] (ticks), cause [W]. coordinates [T, L].
+    task [N]: with so many more for each power of two of iterations that it stands for (coarse.py).
+    tile [N]: the one that it works on or, of a transfer, moves; the first of them. waits [N+1]:
+    where each entry's begin in from_entry [W], latency [W] (ticks), cause [W]. coordinates [T, L].
     lanes: lane k has the entries lane_entries[lanes[k]:lanes[k+1]], in program order.
+    times: iterations that each step of the first loop stands for, where steps are taken.
     """
 
     task: Int
@@ -41,6 +44,7 @@ class Script:
     coordinates: Int
     lanes: Int
     lane_entries: Int
+    times: Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,11 @@ class Scripts:
     scripts: tuple[Script, ...]
     of: Int
     shift: Int
+
+    @property
+    def at_once(self) -> int:
+        """Most iterations that an entry stands for."""
+        return max(int(script.times.max(initial=1)) for script in self.scripts)
 
 
 def lanes(phase: Phase) -> list[int]:
@@ -63,8 +72,11 @@ def lanes(phase: Phase) -> list[int]:
     return [order.index(key) for key in keys]
 
 
-def scripts(phase: Phase) -> Scripts:
-    """The scripts of a launched phase. Raises AccelsimError when they would not fit in memory."""
+def scripts(phase: Phase, taken: Sizes | None = None) -> Scripts:
+    """The scripts of a launched phase. taken: the steps that alike iterations are taken in.
+
+    Raises AccelsimError when they would not fit in memory.
+    """
     assert phase.launch is not None
     grid = phase.launch.grid
     trips = [loop.trips for loop in phase.loops[:grid]]
@@ -79,7 +91,10 @@ def scripts(phase: Phase) -> Scripts:
         at = [0] * grid
         for loop, coordinate in zip(own, chosen, strict=True):
             at[loop] = coordinate
-        one, shift = _from_zero(instance(phase, at))
+        one, times = instance(phase, at), np.zeros(0, np.int64)
+        if taken is not None:
+            one, times = coarse(phase, one, taken)
+        one, shift = _from_zero(one)
         key = tuple(
             array.tobytes()
             for loop in one.loops
@@ -88,7 +103,7 @@ def scripts(phase: Phase) -> Scripts:
                 *((loop.rows.offsets, loop.rows.runs) if loop.rows is not None else ()),
             )
         )
-        if key not in kinds:
+        if (key := (*key, times.tobytes())) not in kinds:
             kinds[key] = len(made)
             entries += visits(one.loops, Guard()) * len(one.tasks)
             if entries > MOST_ENTRIES:
@@ -96,7 +111,7 @@ def scripts(phase: Phase) -> Scripts:
                     f"{phase.name}: its instances differ in more than {MOST_ENTRIES:,} tasks, "
                     "which are listed; take larger tiles or a shorter sequence"
                 )
-            made.append(_script(one, lanes(phase)))
+            made.append(_script(one, lanes(phase), times))
         of.append(kinds[key])
         shifts.append(shift)
     number = np.arange(instances(phase))
@@ -128,7 +143,7 @@ def _from_zero(phase: Phase) -> tuple[Phase, list[int]]:
     return dataclasses.replace(phase, loops=tuple(loops)), shift
 
 
-def _script(phase: Phase, lane_of: list[int]) -> Script:
+def _script(phase: Phase, lane_of: list[int], times: Int) -> Script:
     packed = pack(phase)
     depth = len(phase.loops)
     tiles = visits(phase.loops, Guard())
@@ -155,16 +170,24 @@ def _script(phase: Phase, lane_of: list[int]) -> Script:
             mine = task == number
             tile[mine] = _following(phase, one.next_of, coordinates, counts)[tile[mine]]
     order = np.array(lane_of)[task]
+    from_entry, latency = from_entry[:found].copy(), latency[:found].copy()
+    rows = phase.loops[0].rows
+    if len(times) and rows is not None:
+        of_entry = times[np.searchsorted(rows.runs[:, 0], coordinates[tile, 0])]
+        # What is waited for was there, and what waits begins, with the first or last iteration.
+        latency *= np.minimum(of_entry[from_entry], np.repeat(of_entry, np.diff(waits)))
+        task = task + len(phase.tasks) * np.log2(of_entry).astype(np.int64)
     return Script(
         task=task.astype(np.int64),
         tile=tile.astype(np.int64),
         waits=waits.copy(),
-        from_entry=from_entry[:found].copy(),
-        latency=latency[:found].copy(),
+        from_entry=from_entry,
+        latency=latency,
         cause=cause[:found].copy(),
         coordinates=coordinates,
         lanes=np.searchsorted(np.sort(order), np.arange(max(lane_of) + 2)).astype(np.int64),
         lane_entries=np.argsort(order, kind="stable").astype(np.int64),
+        times=times,
     )
 
 

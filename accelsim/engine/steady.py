@@ -2,7 +2,8 @@
 
 Its cost does not grow with trip counts once a loop repeats itself; every instance that it does
 execute has the times that the other engines give it, and counts, busy times and waits are those of
-the whole run. extrapolate.py has the rules; here is when they are applied.
+the whole run. extrapolate.py has the rules; here is when they are applied. Launches are another
+matter: coarse.py.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from accelsim.engine.launch_tables import (
     LAST,
     LATEST,
     LEFT_OUTSIDE,
+    MISSED,
     OUTER,
     PARKED,
     PARTITIONS,
@@ -96,25 +97,34 @@ def bytes_of(tensor: Any, ends: Records, kept: Int, strides: Int, at_: Int, slot
 @njit(inline="always")
 def inside(
     settings: Int, channels: Records, inner: Records, lanes: Int, free: Int, last: Int, busy: Int,
-    waits: Int, tensor: Any, size: int, slot: Any, lane: Any, cluster: int, now: int,
+    waits: Int, tensor: Any, size: int, times: int, slot: Any, lane: Any, cluster: int, now: int,
 ) -> Any:  # fmt: skip
     """A transfer occupies all but the outermost channel; when what comes so far can be used."""
     why = at(lanes[slot, lane, WHY])
     begin, end = LAST, now
     if size > 0 and tensor.channel >= 0:
         channel = inner[at(tensor.channel)]
-        ticks = ticks_of(channel, size)
+        ticks = times * ticks_of(channel, size)
         held = occupy(free, last, busy, waits, at(cluster), at(channel.server), now, ticks, why)
         begin, end = held, max(end, held + ticks)
     for number in range(CACHE + 1):
         channel = channels[number]
         if size > 0 and channel.server >= 0:
-            ticks = ticks_of(channel, size)
+            ticks = times * ticks_of(channel, size)
             row = at(cluster) if number == PORT else at(settings[CLUSTERS])
             held = occupy(free, last, busy, waits, row, at(channel.server), now, ticks, why)
             begin, end = min(begin, held), max(end, held + ticks)
     lanes[slot, lane, BEGUN], lanes[slot, lane, SO_FAR] = begin, end
-    return now if size == 0 else end + settings[CACHE_LATENCY]
+    return now if size == 0 else end + times * settings[CACHE_LATENCY]
+
+
+@njit(inline="always")
+def chunk_of(strides: Int, names: Int, tensor: Any, at_: Int, slot: Any) -> Any:
+    """The tile at a slot's coordinates."""
+    chunk = tensor.first + key_of(strides, tensor.own_from, at_, slot) * tensor.names
+    if tensor.names_from >= 0:
+        chunk += names[at(tensor.names_from + key_of(strides, tensor.computed_from, at_, slot))]
+    return chunk
 
 
 @njit(inline="always")
@@ -122,39 +132,45 @@ def ask_cache(
     settings: Int, channels: Records, lanes: Int, free: Int, last: Int, busy: Int, waits: Int,
     clock: Int, links: Int, dirty: Bool, fetched: Int, totals: Int, sizes: Int, homes: Int,
     arrives: Int, comes: Int, strides: Int, names: Int, at_: Int, tensor: Any, stores: bool,
-    size: int, slot: Any, lane: Any, now: int,
+    size: int, times: int, slot: Any, lane: Any, now: int,
 ) -> Any:  # fmt: skip
     """A transfer asks the cache: it may have to go on outside, or to wait for who does."""
-    chunk = tensor.first + key_of(strides, tensor.own_from, at_, slot) * tensor.names
-    if tensor.names_from >= 0:
-        chunk += names[at(tensor.names_from + key_of(strides, tensor.computed_from, at_, slot))]
-    lanes[slot, lane, TILE] = chunk
-    if sizes[chunk] == 0:
-        sizes[chunk] = size
-    partitions = settings[PARTITIONS]
-    fresh, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
-    cache.ask(
-        links, dirty, sizes, totals, fetched, homes[chunk], partitions, slot & (partitions - 1),
-        chunk, stores, settings[ROOM],
-    )  # fmt: skip
-    left = totals[cache.DRAM_WRITTEN] - left
-    if left > 0:
-        # Nobody waits for what leaves the cache.
-        outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
-        row, server = at(settings[CLUSTERS]), at(outer.server)
-        ticks = ticks_of(outer, left)
-        begin = occupy(free, last, busy, waits, row, server, now, ticks, why)
-        clock[LATEST] = max(clock[LATEST], begin + ticks)
-    if fetched[chunk] > fresh:
-        if comes[chunk] <= now:
-            comes[chunk] = LAST + slot
-        lanes[slot, lane, LEFT_OUTSIDE] = size
-    elif not stores and comes[chunk] > now:
+    partitions, missed, arrived = settings[PARTITIONS], 0, 0
+    for number in range(times):
+        chunk = chunk_of(strides, names, tensor, at_, slot)
+        if sizes[chunk] == 0:
+            sizes[chunk] = size
+        fresh, left = fetched[chunk], totals[cache.DRAM_WRITTEN]
+        cache.ask(
+            links, dirty, sizes, totals, fetched, homes[chunk], partitions,
+            slot & (partitions - 1), chunk, stores, settings[ROOM],
+        )  # fmt: skip
+        left = totals[cache.DRAM_WRITTEN] - left
+        if left > 0:
+            # Nobody waits for what leaves the cache.
+            outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
+            row, server = at(settings[CLUSTERS]), at(outer.server)
+            ticks = ticks_of(outer, left)
+            begin = occupy(free, last, busy, waits, row, server, now, ticks, why)
+            clock[LATEST] = max(clock[LATEST], begin + ticks)
+        if fetched[chunk] > fresh:
+            missed += 1
+            if comes[chunk] <= now:
+                comes[chunk] = LAST + slot
+        arrived = max(arrived, arrives[chunk])
+        if number == 0 or comes[chunk] > comes[lanes[slot, lane, TILE]]:
+            lanes[slot, lane, TILE] = chunk
+        if times > 1:
+            at_[slot, at(settings[GRID])] += 1
+    if missed > 0:
+        lanes[slot, lane, LEFT_OUTSIDE], lanes[slot, lane, MISSED] = size, missed
+    elif not stores and comes[lanes[slot, lane, TILE]] > now:
         # It is on its way; until its last grain moves, who fetches it has to call this lane.
+        awaited = comes[lanes[slot, lane, TILE]]
         lanes[slot, lane, LEFT_OUTSIDE] = PARKED
-        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = min(comes[chunk], LAST), 1
-        clock[WAITING] += comes[chunk] >= LAST
-    return max(lanes[slot, lane, SO_FAR] + settings[CACHE_LATENCY], arrives[chunk])
+        lanes[slot, lane, ASKS], lanes[slot, lane, QUEUED] = min(awaited, LAST), 1
+        clock[WAITING] += awaited >= LAST
+    return max(lanes[slot, lane, SO_FAR] + times * settings[CACHE_LATENCY], arrived)
 
 
 @njit(inline="always")
@@ -165,7 +181,7 @@ def outside(
     """The next grain of a transfer on the outermost channel; when it ends."""
     outer, why = channels[OUTER], at(lanes[slot, lane, WHY])
     size = min(lanes[slot, lane, LEFT_OUTSIDE], settings[GRAIN])
-    ticks = ticks_of(outer, size)
+    ticks = lanes[slot, lane, MISSED] * ticks_of(outer, size)
     row = at(settings[CLUSTERS])
     begin = occupy(free, last, busy, waits, row, at(outer.server), now, ticks, why)
     lanes[slot, lane, BEGUN] = min(lanes[slot, lane, BEGUN], begin)

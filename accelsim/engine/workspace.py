@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -35,12 +36,15 @@ def run_phases(
             if progress is not None:
                 progress((number + share) / len(program.phases))
 
-        run = run_phase
-        if phase.launch is not None:
-            from accelsim.engine import launched
+        if phase.launch is None:
+            done = run_phase(program, phase, begin, record, report)
+        else:
+            from accelsim.engine import coarse, launched
 
-            run = launched.run_phase
-        phases.append(run(program, phase, begin, record, report))
+            most = coarse.at_once(phase) if engine == "steady" else 1
+            taken = partial(coarse.sizes, most=most) if most > 1 else None
+            done = launched.run_phase(program, phase, begin, record, report, taken)
+        phases.append(done)
         begin = phases[-1].end
     return Execution(engine, tuple(phases))
 

@@ -197,7 +197,7 @@ def predict(
     ]
     out: list[Row] = []
     for family, point, seconds in asked:
-        results = sweep.point(family.sweep, point, more)
+        results = _run(family, point, more)
         predicted = sum(r.seconds for r in results.values())
         floor = sum(_roofline(r, family.given.machine) for r in results.values())
         is_scored = point not in family.kept_out
@@ -205,6 +205,11 @@ def predict(
         if progress is not None:
             progress(len(out) / len(asked))
     return out
+
+
+def _run(family: _Family, at: At, more: Sequence[str]) -> dict[str, Result]:
+    """Results of a row, every task of its launches executed."""
+    return sweep.point(family.sweep, at, more, engine_name="compiled")
 
 
 def _roofline(result: Result, name: str) -> float:
@@ -241,7 +246,7 @@ def difference(document: Document, name: str, value: float, more: Sequence[str] 
     number = document.spec.calibrated[name]
     family = _family(document, number.family)
     seconds = next(s for at, s in family.published if at == number.at)
-    results = sweep.point(family.sweep, number.at, [*more, *settings_of(number, value)])
+    results = _run(family, number.at, [*more, *settings_of(number, value)])
     predicted: float = sum(r.seconds for r in results.values())
     return predicted / seconds - 1
 

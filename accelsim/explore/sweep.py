@@ -268,7 +268,11 @@ def _asked(
 
 
 def point(
-    document: spec.Document[SweepSpec], axes: Row, more: Sequence[str] = ()
+    document: spec.Document[SweepSpec],
+    axes: Row,
+    more: Sequence[str] = (),
+    *,
+    engine_name: str = "steady",
 ) -> dict[str, Result]:
     """Results of the runs of a point, by their names. more: settings of all, after its own."""
     workload, mappings, settings = _asked(document, axes)
@@ -277,6 +281,7 @@ def point(
             mapping,
             workload,
             axes.get("seq_len"),
+            engine_name=engine_name,
             settings=[*settings.get(name, ()), *more],
             warm=document.spec.warm,
         ).result

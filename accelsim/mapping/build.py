@@ -72,7 +72,14 @@ def build(
     notes += [note for nest in nests for note in _overbooked(machine, nest)]
     notes += [note for nest in nests for note in _free_masking(nest)]
     notes += [note for nest in nests for note in launching.crowded(machine, nest)]
-    return Mapping(document.spec.mapping, machine, cascade, nests, tuple(dict.fromkeys(notes)))
+    return Mapping(
+        document.spec.mapping,
+        machine,
+        cascade,
+        nests,
+        tuple(dict.fromkeys(notes)),
+        document.source,
+    )
 
 
 def _masked(

@@ -6,7 +6,7 @@ A rank ends at its shape, or where the Einsums that read or make the tensor have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -17,7 +17,7 @@ from accelsim.cascade.whole import Apply, Variable, Whole, evaluate, variables
 from accelsim.errors import AccelsimError
 from accelsim.mapping.depend import Nesting
 from accelsim.mapping.mask import whole_ranks
-from accelsim.mapping.nest import End, Int
+from accelsim.mapping.nest import End, Identity, Int
 
 
 def ends(
@@ -56,6 +56,35 @@ def ends(
         if (kept < size).any():
             found.append(End(tuple(loops), size, kept))
     return tuple(found)
+
+
+def two_sizes(identity: Identity, ends: Sequence[End], trips: Sequence[int]) -> bool:
+    """Whether some iterations have more than others of a tile of which all of them have some.
+
+    trips: of all loops of the nest.
+    """
+    if all(set(end.loops) <= set(identity.loops) for end in ends):
+        return False
+    over = sorted({*identity.computed, *(loop for end in ends for loop in end.loops)})
+    places = np.arange(prod(trips[loop] for loop in over))
+    at = dict(zip(over, np.unravel_index(places, [trips[loop] for loop in over]), strict=True))
+
+    def number(loops: Sequence[int]) -> Int:
+        found = np.zeros(len(places), np.int64)
+        for loop in loops:
+            found = found * trips[loop] + at[loop]
+        return found
+
+    size = np.ones(len(places), np.int64)
+    for end in ends:
+        size *= end.kept[number(end.loops)]
+    tile = number([loop for loop in identity.loops if loop in at])
+    if identity.names is not None:
+        tile = tile * (int(identity.names.max()) + 1) + identity.names[number(identity.computed)]
+    there = np.flatnonzero(size)
+    order = there[np.lexsort((size[there], tile[there]))]
+    same = tile[order][1:] == tile[order][:-1]
+    return bool((np.diff(size[order])[same] != 0).any())
 
 
 def _starts(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from accelsim import arch, cascade
 from accelsim.errors import Fault
+from accelsim.spec import Source
 
 Int = npt.NDArray[np.int64]
 
@@ -254,13 +255,14 @@ class Nest:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A legal mapping of a cascade on a machine for given shapes."""
+    """A legal mapping of a cascade on a machine for given shapes. source: its file."""
 
     name: str
     machine: arch.Machine
     cascade: cascade.Cascade
     nests: tuple[Nest, ...]
     notes: tuple[str, ...]
+    source: Source = field(compare=False, repr=False)
 
 
 def reads(einsum: cascade.Einsum, name: str) -> bool:

@@ -16,7 +16,7 @@ from accelsim.cascade.whole import Lookup, variables, walk
 from accelsim.errors import AccelsimError
 from accelsim.mapping.computed import is_computed, reads
 from accelsim.mapping.depend import Nesting
-from accelsim.mapping.ends import ends
+from accelsim.mapping.ends import ends, two_sizes
 from accelsim.mapping.nest import End, Identity, Int, Loop, Placement
 from accelsim.spec.mappings import MappingSpec, PhaseSpec, StorageSpec
 from accelsim.units import FORMATS
@@ -114,6 +114,9 @@ def placements(
             )
             try:
                 cut = ends(nesting, access, extents, numbers)
+                if two_sizes(identity, cut, [loop.trips for loop in nesting.loops]):
+                    message = "some iterations have more than others of a tile that they share"
+                    raise AccelsimError(f"{message}: it has to end alike for all of them")
             except AccelsimError as error:
                 complain(("storage", name), f"{name}: {error.faults[0].message}")
         unknown = [e for e in given.fetch if e not in _readers(nesting, name)]

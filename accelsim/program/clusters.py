@@ -9,7 +9,7 @@ from math import ceil, prod
 
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
-from accelsim.errors import Fault, MappingError
+from accelsim.errors import MappingError
 from accelsim.mapping import Binding, Mapping, Nest, span
 from accelsim.program.draft import DraftEdge, DraftTask
 from accelsim.program.instance import inner_guard
@@ -72,19 +72,21 @@ def memory(machine: Machine, servers: Sequence[Server]) -> Memory | None:
 
 
 def check_launched(mapping: Mapping) -> None:
-    """Raise MappingError for a phase that a machine cannot run as it is mapped."""
+    """Raise MappingError for phases that a machine cannot run as they are mapped."""
     machine = mapping.machine
-    for nest in mapping.nests:
-        where = f"mapping {mapping.name}, phase {nest.name}"
-        if in_clusters(machine) and nest.launch is None:
-            message = f"{where}: {machine.name} has clusters, which run what is launched"
+    faults = []
+    for nest in mapping.nests if in_clusters(machine) else ():
+        at = ("phases", nest.name)
+        if nest.launch is None:
+            message = f"{nest.name}: {machine.name} has clusters, which run what is launched"
             help = ("say with `launch` which loops choose an instance",)
-            raise MappingError(Fault(message, help=help))
-        if in_clusters(machine) and nest.serial is not None:
-            message = (
-                f"{where}: serial has no effect in a launch; without `overlap`, Einsums of an "
-            )
-            raise MappingError(Fault(message + "instance run one at a time"))
+            faults.append(mapping.source.fault(at, message, help=help, key=True))
+        if nest.serial is not None:
+            message = f"{nest.name}: serial has no effect on {machine.name}, which has clusters"
+            help = ("without `overlap`, Einsums of an instance run one at a time",)
+            faults.append(mapping.source.fault((*at, "serial"), message, help=help, key=True))
+    if faults:
+        raise MappingError(faults)
 
 
 def launch(machine: Machine, nest: Nest) -> Launch | None:

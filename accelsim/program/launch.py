@@ -18,7 +18,7 @@
   before all others, each at once: a server that it occupies is its own from the time it is free, or
   it asks, for the ticks named; the task ends when it has had the last of them. A cluster has
   servers of its own; those that are `shared` serve all clusters: the cache's channel and the
-  outermost one. An Einsum occupies and slows servers of its cluster, its unit a tick or more.
+  outermost one. An Einsum occupies and slows servers of its cluster.
 * **Slowed.** An Einsum that starts on its unit makes each server that it slows free later, by the
   ticks named, from then or from when it is free: two units of a cluster that work at a time are not
   independent.

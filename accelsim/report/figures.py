@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure shows. panels: title -> series."""
+    """What a figure shows. panels: title -> series. series_title: what tells series apart."""
 
     title: str
     x_title: str
     y_title: str
+    series_title: str
     kind: str
     log: tuple[str, ...]
     panels: dict[str, tuple[Series, ...]]
@@ -56,6 +58,7 @@ def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -
         title=plot.title,
         x_title=plot.x,
         y_title=f"{y_title}{over and ', relative to that'}{over}",
+        series_title=plot.series or "",
         kind=plot.kind,
         log=tuple(plot.log),
         panels={name: tuple(series) for name, series in panels.items()},
@@ -176,6 +179,7 @@ def _number(text: str) -> Any:
     return text
 
 
+PUBLISHED = "published"
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d")
 
 
@@ -204,6 +208,18 @@ def _short(x: Any) -> str:
     return str(x)
 
 
+def _log_ticks(values: Sequence[Any]) -> dict[str, Any]:
+    """Ticks of an axis: lengths where they are, other numbers at 1, 2 and 5; all in full."""
+    if all(isinstance(v, int) and v > 0 and (v & (v - 1) == 0 or v % 1024 == 0) for v in values):
+        ticks = sorted(set(values))
+        return {"tickvals": ticks, "ticktext": [_short(v) for v in ticks]}
+    if not all(isinstance(v, int | float) and v > 0 for v in values):
+        return {}
+    decades = range(floor(log10(min(values))), ceil(log10(max(values))) + 1)
+    steps = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    return {"tickvals": steps, "ticktext": [f"{step:g}" for step in steps]}
+
+
 def page(title: str, description: str, figures: Sequence[Figure]) -> str:
     """One HTML page with everything in it; it opens without a network."""
     from plotly.graph_objects import Bar, Scatter
@@ -220,33 +236,48 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
         for column, name in enumerate(names, start=1):
             for series in _stacked(one.kind, one.panels[name]):
                 colour = COLOURS[order.index(series.name) % len(COLOURS)]
-                label = "published" if series.published else series.name
+                label = PUBLISHED if series.published else series.name
                 common = {
                     "x": [_short(x) for x in series.x] if one.kind == "bars" else series.x,
                     "y": series.y,
                     "name": label,
                     "legendgroup": label,
-                    "showlegend": label not in legend,
+                    "showlegend": not series.published and label not in legend,
                 }
                 legend.add(label)
                 if series.published:
-                    marker = {"color": "#333", "size": 11, "symbol": "circle-open"}
+                    # On bars, in their colour, they would not be seen.
+                    own = colour if one.kind == "lines" else "#333"
+                    marker = {
+                        "color": own,
+                        "size": 11,
+                        "symbol": "circle-open",
+                        "line": {"width": 2},
+                    }
                     trace: Any = Scatter(**common, mode="markers", marker=marker)
                 elif one.kind == "lines":
                     trace = Scatter(**common, mode="lines+markers", marker={"color": colour})
                 else:
                     trace = Bar(**common, marker_color=colour)
                 drawn.add_trace(trace, row=1, col=column)
+        if PUBLISHED in legend:
+            # In the legend they are one, of no colour.
+            marker = {"color": "#333", "size": 11, "symbol": "circle-open", "line": {"width": 2}}
+            same = {"name": PUBLISHED, "legendgroup": PUBLISHED, "mode": "markers"}
+            drawn.add_trace(Scatter(x=[None], y=[None], marker=marker, **same), row=1, col=1)
+        every = [s for series in one.panels.values() for s in series]
         for axis in one.log:
             update = drawn.update_xaxes if axis == "x" else drawn.update_yaxes
-            update(type="log")
-        ticks = {x for series in one.panels.values() for s in series for x in s.x}
-        if "x" in one.log and all(_short(x)[-1] in "KM" for x in ticks):
-            values = sorted(ticks)
-            drawn.update_xaxes(tickvals=values, ticktext=[_short(x) for x in values])
+            update(type="log", **_log_ticks([v for s in every for v in getattr(s, axis)]))
         drawn.update_xaxes(title_text=one.x_title)
         drawn.update_yaxes(title_text=one.y_title, col=1)
-        drawn.update_layout(title=one.title, barmode="stack", template="plotly_white", height=440)
+        drawn.update_layout(
+            title=one.title,
+            legend_title_text=one.series_title,
+            barmode="stack",
+            template="plotly_white",
+            height=440,
+        )
         body.append(to_html(drawn, full_html=False, include_plotlyjs=False))
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"

@@ -36,6 +36,8 @@ class LoopExtrapolation:
     executed, skipped: iterations really run and iterations extrapolated, as far as the loops around
     it were run. period: iterations after which it repeats itself (0: none found). transient: most
     iterations that a run of it took before the first jump. reason: why nothing was skipped, or "".
+    at_once: of a launch, up to how many iterations were executed as one, so many times as long
+    (engine/coarse.py): what is said of time then is no more than near.
     """
 
     name: str
@@ -45,6 +47,7 @@ class LoopExtrapolation:
     transient: int
     failed_probes: int
     reason: str
+    at_once: int = 1
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def measure(
             for phase, run in zip(program.phases, execution.phases, strict=True)
         ],
         inputs=inputs,
-        notes=[*program.notes, *_without_energies(machine)],
+        notes=[*program.notes, *_run_as_one(program, execution), *_without_energies(machine)],
     )
 
 
@@ -101,6 +101,18 @@ def _extrapolation(run: PhaseExecution) -> dict[str, Any] | None:
         return None
     loops = [asdict(loop) for loop in run.extrapolation.loops]
     return {"executed": run.extrapolation.executed, "loops": loops}
+
+
+def _run_as_one(program: Program, execution: Execution) -> list[str]:
+    """What the reader must know of launches whose iterations were not all executed."""
+    return [
+        f"phase {phase.name}: up to {loop.at_once} iterations of {loop.name} are run as one, "
+        f"{loop.at_once} times as long: times, and bytes that miss the cache, are extrapolated "
+        "(--engine compiled runs each)"
+        for phase, run in zip(program.phases, execution.phases, strict=True)
+        for loop in (run.extrapolation.loops if run.extrapolation is not None else ())
+        if loop.at_once > 1
+    ]
 
 
 def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[str, Fraction]:

@@ -46,7 +46,11 @@ def predict(cases: Iterable[dict[str, Any]], arch: str) -> Iterator[Row]:
             bound, note = bind(about, arch), ""
             settings = (*bound.settings, *_resident(bound, binary))
         run = verbs.simulate(
-            bound.mapping, bound.workload, settings=settings, warm=True, engine_name="compiled"
+            bound.mapping,
+            bound.workload,
+            settings=settings,
+            warm=True,
+            engine_name="compiled",  # every task executed
         )
         result = run.result
         yield Row(timed["name"], timed["kernel"], result.seconds, result.bottleneck, note)

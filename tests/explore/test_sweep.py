@@ -155,6 +155,35 @@ def test_the_page_needs_no_network() -> None:
     assert '<script src="http' not in text
 
 
+def drawn(kind: str, **change: Any) -> list[dict[str, Any]]:
+    """The traces of a page with one figure."""
+    plot = PlotSpec.model_validate(
+        {"title": "F", "rows": "x", "x": "n", "y": "t", "series": "design", "kind": kind, **change}
+    )
+    text = page("p", "", [figure(plot, ROWS, [{"design": "b", "n": 1, "t": 2.5}])])
+    start = text.index("[", text.rindex("Plotly.newPlot("))
+    traces, end = json.JSONDecoder().raw_decode(text, start)
+    return [*traces, json.JSONDecoder().raw_decode(text, text.index("{", end))[0]]
+
+
+def test_a_published_mark_has_the_colour_of_its_line() -> None:
+    first, second, mark, key, _ = drawn("lines")
+    assert (first["name"], second["name"], mark["name"]) == ("a", "b", "published")
+    assert mark["marker"]["color"] == second["marker"]["color"] != first["marker"]["color"]
+    assert (mark["showlegend"], key["name"]) == (False, "published")
+    assert drawn("bars")[2]["marker"]["color"] not in {
+        first["marker"]["color"],
+        second["marker"]["color"],
+    }
+
+
+def test_ticks_of_a_logarithmic_axis_are_written_in_full() -> None:
+    layout = drawn("lines", log=["x", "y"])[-1]
+    assert layout["legend"]["title"]["text"] == "design"
+    assert layout["xaxis"]["ticktext"] == ["1", "2"]
+    assert layout["yaxis"]["ticktext"] == ["1", "2", "5", "10", "20", "50"]
+
+
 def test_figures_of_the_study_show_what_is_published() -> None:
     _, figures = explore.study_figures(STUDY)
     assert [f.title.split(":")[0] for f in figures] == [

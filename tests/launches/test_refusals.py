@@ -46,6 +46,15 @@ def test_sequences_of_different_lengths() -> None:
     assert combine["requests"]["OP"]["read"] == 2 * 4 * 2 * 32 * 4
 
 
+def test_a_page_that_is_whole_for_one_sequence_and_not_for_another() -> None:
+    """Its bytes would be those of whoever asks first."""
+    shared = with_table(PAGED, "pages", [[3, 1, 8, 7], [2, 4, 6, 7]])
+    with pytest.raises(AccelsimError, match=r"K: some iterations have more than others of a tile"):
+        traffic("h200__splitk", shared, *PARTS)
+    whole = with_table(shared, "lengths", [64, 64])
+    assert traffic("h200__splitk", whole, *PARTS)[0]["cache"]["read_by_tensor"]["K"] == 14 * 1024
+
+
 def test_parts_that_a_sequence_does_not_reach() -> None:
     short = with_table(PAGED, "lengths", [64, 20])
     with pytest.raises(AccelsimError, match=r"nothing of instance B 1, M2 1, which a launch has"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from accelsim import arch, spec
+from accelsim.engine import coarse
 from accelsim.errors import AccelsimError
 from accelsim.explore import published
 
@@ -121,3 +122,10 @@ def test_calibration_finds_a_value_that_was_lost() -> None:
     assert found["a100_slows"] == pytest.approx(
         published.standing(DOCUMENT, "a100_slows"), rel=0.01
     )
+
+
+def test_rows_are_predicted_with_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    at: published.At = {"width": 128, "mask": "causal", "seq_len": 4096}
+    (row,) = published.predict(DOCUMENT, ["fa3"], at=at)
+    monkeypatch.setattr(coarse, "MOST_TASKS", 1)
+    assert published.predict(DOCUMENT, ["fa3"], at=at) == [row]
