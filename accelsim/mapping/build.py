@@ -248,6 +248,7 @@ class _Builder:
             serial,
             beside,
             sizes,
+            tuple(self.cut.parts.items()),
             launch=launch,
         )
 

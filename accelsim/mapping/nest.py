@@ -60,12 +60,13 @@ class End:
     """What of its tiles a tensor has at the end of a rank.
 
     loops: those that choose the tile. kept: of `size` coordinates those that there are, row-major
-    over the coordinates of these loops.
+    over the coordinates of these loops. rank: of the tensor, along which it ends.
     """
 
     loops: tuple[int, ...]
     size: int
     kept: Int
+    rank: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +221,8 @@ class Mask:
 class Nest:
     """One phase: loops around Einsums in the order in which units take them.
 
-    extents: part (or uncut rank) -> its number of coordinates.
+    extents: part (or uncut rank) -> its number of coordinates. parts: rank of the cascade -> the
+    parts that it is cut into here, outermost first.
 
     masks: tiles that predicates leave. serial: a loop whose iterations do not overlap, or None;
     beside: Einsums free of that.
@@ -234,6 +236,7 @@ class Nest:
     serial: int | None
     beside: tuple[str, ...]
     extents: tuple[tuple[str, int], ...]
+    parts: tuple[tuple[str, tuple[str, ...]], ...]
     masks: tuple[Mask, ...] = ()
     launch: Launch | None = None
 
