@@ -71,7 +71,7 @@ class Tally:
             lines = tile * written.value_bytes / self.lines[key[0]]
             part = Fraction(1) if share is None else share
             found[key] += Access(
-                times * (ceil(lines) if share is None else lines * share),
+                times * (Fraction(ceil(lines)) if share is None else lines * share),
                 times * moved * part,
                 times * moved * part * written.value_bytes,
                 times * written.metadata_bytes,

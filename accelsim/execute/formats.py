@@ -99,9 +99,10 @@ def rounded(tile: npt.ArrayLike, written: Format) -> Array:
 
 def _tf32(single: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """float32 with 10 bits of mantissa: nearest, ties to even."""
-    bits = single.view(np.uint32).astype(np.uint64)
+    bits = np.atleast_1d(single).view(np.uint32).astype(np.int64)
     bits = (bits + 0xFFF + (bits >> 13 & 1)) & 0xFFFFE000
-    return np.where(np.isnan(single), single, bits.astype(np.uint32).view(np.float32))
+    short = bits.astype(np.uint32).view(np.float32).reshape(single.shape)
+    return np.where(np.isnan(single), single, short)
 
 
 def _scaled(tile: Array, name: str, most: int) -> Array:

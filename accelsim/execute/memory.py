@@ -120,13 +120,13 @@ class Memory:
             values = np.where(there, values, np.nan)
         return Tile(values, begins)
 
-    def put(self, tensor: str, tile: Tile, kept: Sequence[slice]) -> None:
-        """Write part of a tile. kept: of each rank, from its first coordinate on."""
+    def put(self, tensor: str, tile: Tile) -> None:
+        """Write a tile, or what there is of it, from its first coordinates on."""
         at = []
-        for begin, own, extent in zip(tile.at, kept, tile.values.shape, strict=True):
+        for begin, extent in zip(tile.at, tile.values.shape, strict=True):
             assert isinstance(begin, int)  # only loaded tiles have lists
-            at.append(slice(begin, begin + len(range(extent)[own])))
-        self.room(tensor)[tuple(at)] = tile.values[tuple(kept)]
+            at.append(slice(begin, begin + extent))
+        self.room(tensor)[tuple(at)] = tile.values
 
     def whole(self, tensor: str) -> Array:
         """A tensor without what is beyond the ends of its ranks."""

@@ -62,7 +62,8 @@ def read(tile: Tile, access: Access, grid: Grid, points: Points, inside: Mask | 
                 places.append(value - first)
     order = sorted(range(len(over)), key=lambda n: grid.axis(over[n]))
     shape = [n if v in over else 1 for v, n in zip(grid.variables, grid.shape, strict=True)]
-    return tile.values[tuple(places)].transpose(order).reshape(shape)
+    values: Array = tile.values[tuple(places)]
+    return values.transpose(order).reshape(shape)
 
 
 def _gathered(tile: Tile, access: Access, grid: Grid, points: Points, inside: Mask | None) -> Array:
@@ -129,7 +130,10 @@ def _covers(values: Array, inside: Mask) -> bool:
 
 def _product(left: Array, right: Array, shape: tuple[int, ...], reduced: set[int]) -> Array | None:
     """Sum of left * right over the reduced axes, which stay with an extent of 1."""
-    batch, inner, rows, columns = [], [], [], []
+    batch: list[int] = []
+    inner: list[int] = []
+    rows: list[int] = []
+    columns: list[int] = []
     for axis, extent in enumerate(shape):
         of_left, of_right = left.shape[axis] > 1, right.shape[axis] > 1
         if extent == 1:
@@ -152,7 +156,9 @@ def _product(left: Array, right: Array, shape: tuple[int, ...], reduced: set[int
         rest = [axis for axis in range(len(shape)) if axis not in used]
         return values.transpose(used + rest).reshape([prod(sizes(group)) for group in groups])
 
-    found = matrices(left, batch, rows, inner) @ matrices(right, batch, inner, columns)
+    found: Array = np.matmul(
+        matrices(left, batch, rows, inner), matrices(right, batch, inner, columns)
+    )
     order = [*batch, *rows, *columns]
     found = found.reshape(sizes(order)).transpose(sorted(range(len(order)), key=order.__getitem__))
     return found.reshape([n if axis in order else 1 for axis, n in enumerate(shape)])
