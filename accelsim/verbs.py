@@ -77,7 +77,7 @@ def simulate(
     """
     if record < 0:
         raise AccelsimError(f"record: expected 0 or more, got {record}")
-    loaded = _load(mapping_name, model, seq_len, settings)
+    loaded = load(mapping_name, model, seq_len, settings)
     mapped, machine = loaded.mapping, loaded.machine
     if warm and machine.cache is None:
         raise AccelsimError(f"warm: {machine.name} has no cache that could be")
@@ -113,7 +113,7 @@ def traffic(
     Arguments as for `simulate`; model may be a workload that is loaded already. cache: whether to
     run the model of the machine's cache, which tells what goes on to the outermost level.
     """
-    loaded = _load(mapping_name, model, seq_len, settings)
+    loaded = load(mapping_name, model, seq_len, settings)
     mapped, machine = loaded.mapping, loaded.machine
     lowered = program.lower(mapped)
     counts = launches(mapped, lowered)
@@ -147,7 +147,7 @@ def streams(
     """Per launch the names of its tensors and all that its instances ask for, tile by tile."""
     from accelsim.engine.stream import accesses
 
-    mapped = _load(mapping_name, model, seq_len, settings).mapping
+    mapped = load(mapping_name, model, seq_len, settings).mapping
     phases = program.lower(mapped).phases
     return [
         ([placement.tensor for placement in nest.placements], accesses(nest, phase))
@@ -155,7 +155,7 @@ def streams(
     ]
 
 
-def _flops(loaded: _Loaded) -> int:
+def _flops(loaded: Loaded) -> int:
     """Two for each multiply-accumulate of the cascade; 0 where their number is not known."""
     nests = loaded.mapping.nests
     parts = {part: size for nest in nests for part, size in nest.extents}
@@ -164,7 +164,7 @@ def _flops(loaded: _Loaded) -> int:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """A mapping for a workload; shapes and tables of that; content hashes of all inputs."""
 
     mapping: mapping.Mapping
@@ -178,12 +178,13 @@ class _Loaded:
         return self.mapping.machine
 
 
-def _load(
+def load(
     mapping_name: str,
     model: str | spec.Document[Any],
     seq_len: int | None,
-    settings: Sequence[str],
-) -> _Loaded:
+    settings: Sequence[str] = (),
+) -> Loaded:
+    """A mapping for a workload, with all that it names. Arguments as for `simulate`."""
     if isinstance(settings, str):
         raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
     overrides = _overrides(settings)
@@ -214,7 +215,7 @@ def _load(
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
     notes = _without_effect(overrides["workload"], built)
-    return _Loaded(mapped, shapes, tables, inputs, notes)
+    return Loaded(mapped, shapes, tables, inputs, notes)
 
 
 def analyze(

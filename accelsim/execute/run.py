@@ -44,10 +44,13 @@ class Sizes:
 
     def memory(self, inputs: Mapping[str, npt.ArrayLike]) -> Memory:
         """The outermost level with the inputs. Raises AccelsimError where they do not fit."""
-        points = Points(self.cascade, self.shapes, self.tables)
-        memory = Memory(points, self.shapes, self.padded)
+        memory = self.empty()
         memory.give(inputs)
         return memory
+
+    def empty(self) -> Memory:
+        points = Points(self.cascade, self.shapes, self.tables)
+        return Memory(points, self.shapes, self.padded)
 
 
 def sizes(

@@ -1,0 +1,52 @@
+"""Law 6: the mapped loop nest on numbers gives the cascade's result and the Program's counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accelsim.execute.check import error, reference
+from accelsim.execute.counts import differences, stated
+from accelsim.execute.inputs import drawn
+from accelsim.execute.run import execute, sizes
+from tests.execute.small import EVERY, Case, small
+from tests.launches.drawn import DRAWN, built
+
+CLOSE = 1e-12
+SOME = settings(
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def obeys(case: Case, seed: int = 0) -> None:
+    """Outputs equal to `interpret`, accesses equal to the Program's actions."""
+    mapped, lowered, shapes, tables = case
+    own = sizes(mapped, shapes, tables)
+    inputs = drawn(own, seed)
+    found = execute(mapped, lowered, shapes, inputs, tables=tables)
+    expected = reference(own, inputs)
+    for name, values in expected.items():
+        off = error(found.outputs[name], values, mapped.cascade.tensor(name).ranks)
+        assert off.wrong == 0
+        assert off.overall <= CLOSE, name
+    assert differences(found.counts, stated(lowered)) == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_shipped_mappings(name: str) -> None:
+    obeys(small(name))
+
+
+@pytest.mark.parametrize("kernel", DRAWN)
+@given(data=st.data())
+@SOME
+def test_random_launches(kernel: str, data: st.DataObject) -> None:
+    walk = data.draw(DRAWN[kernel])
+    mapped, lowered = built(walk)
+    obeys((mapped, lowered, dict(walk.shapes), dict(walk.tables)))
