@@ -18,6 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"program"}),
     frozenset({"results"}),
     frozenset({"engine"}),
+    frozenset({"execute"}),
     frozenset({"report"}),
     frozenset({"verbs"}),
     frozenset({"explore", "validate"}),

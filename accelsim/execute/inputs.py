@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import safetensors
+import safetensors.numpy
 
 from accelsim.cascade import Cascade
 from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError, Fault, nearest
 from accelsim.execute.run import Sizes
+from accelsim.files import check_output
 
 _TYPES: dict[str, Any] = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
@@ -81,7 +83,7 @@ def _npy(path: Path) -> npt.NDArray[Any]:
 
 def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        entries = safetensors.deserialize(path.read_bytes())
+        entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except (OSError, safetensors.SafetensorError) as error:
         raise AccelsimError(f"{path}: cannot be read as .safetensors: {_said(error)}") from None
     found = {}
@@ -98,3 +100,14 @@ def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _said(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Array]) -> None:
+    """Write tensors as float64. Raises AccelsimError."""
+    check_output(path)
+    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(safetensors.numpy.save(contiguous))
+    except OSError as error:
+        raise AccelsimError(f"{path}: cannot be written: {error.strerror}") from None

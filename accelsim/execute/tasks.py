@@ -17,12 +17,11 @@ from accelsim.cascade.nodes import Access, At, End, looked_up
 from accelsim.cascade.points import APPLY, Array, Grid, Mask, Points
 from accelsim.errors import AccelsimError
 from accelsim.execute.counts import Tally
-from accelsim.execute.formats import rounded
 from accelsim.execute.held import Held
 from accelsim.execute.memory import Memory
 from accelsim.execute.nest import Places
 from accelsim.execute.tiles import Tile, multiplied, read
-from accelsim.execute.written import Formats
+from accelsim.execute.written import MADE, Formats, inner
 from accelsim.mapping import Placement
 from accelsim.program import Phase, Task
 
@@ -111,9 +110,8 @@ class Tasks:
             clips = self._clips(placement, number)
             brought = found.values[clips]
             if tensor in self.bench.cascade.inputs:
-                brought = rounded(brought, formats.of(tensor, outermost))
-            if placement.level is not None:
-                brought = rounded(brought, formats.of(tensor, placement.level.name))
+                brought = formats.rounded(brought, tensor, outermost)
+            brought = formats.rounded(brought, tensor, inner(placement))
             values = np.full(found.values.shape, np.nan)
             values[clips] = brought
             tile = Tile(values, found.at)
@@ -154,7 +152,7 @@ class Tasks:
 
     def _as_outside(self, placement: Placement, values: Array) -> Array:
         outermost = self.bench.machine.outermost.name
-        return rounded(values, self.bench.formats.of(placement.tensor, outermost))
+        return self.bench.formats.rounded(values, placement.tensor, outermost)
 
     def _clips(self, placement: Placement, number: int) -> tuple[slice, ...]:
         """Of each rank, what there is of a tile where edges are masked."""
@@ -226,7 +224,7 @@ class Tasks:
         values = np.broadcast_to(values, [grid.shape[axis] for axis in order])
         self.made_values[task.name] = values.size
         near = Tile(
-            rounded(values, self.bench.formats.made(task.name)),
+            self.bench.formats.rounded(values, task.name, MADE),
             tuple(grid.start(index.variable) + index.offset for index in made),
         )
         self._make(task.name, near, number)
@@ -237,14 +235,13 @@ class Tasks:
         formats = self.bench.formats
         partial = set(binding.iterated) - set(placement.iterated)
         if placement.role == "made" and partial and self.held.begun(placement, number):
-            before = self.held.get(placement, number).tile
+            slot = self.held.get(placement, number)
+            before = slot.near if placement.level is None else slot.tile
             self._inner(placement, "read", before)
             total = _added(binding.einsum.reduce, before.values, near.values)
-            near = Tile(rounded(total, formats.made(tensor)), near.at)
-        tile = near
-        if placement.level is not None:
-            tile = Tile(rounded(near.values, formats.of(tensor, placement.level.name)), near.at)
-            self._inner(placement, "write", tile)
+            near = Tile(formats.rounded(total, tensor, MADE), near.at)
+        tile = Tile(formats.rounded(near.values, tensor, inner(placement)), near.at)
+        self._inner(placement, "write", tile)
         self.held.put(placement, number, tile, near)
 
     def _input(self, access: Access, task: Task, number: int, grid: Grid) -> Tile:
@@ -290,7 +287,7 @@ class Tasks:
         if before is None:
             tile = self._initial(access, grid)
         else:
-            tile = before.tile
+            tile = before.near if placement.level is None else before.tile
             if self.nest.masks:
                 # The tile before may be left out: the value is that of one further back.
                 at = list(tile.at)
