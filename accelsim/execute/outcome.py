@@ -34,8 +34,9 @@ class Outcome:
     """outputs: tensor -> values, float64, an axis per rank; NaN where it is not defined.
 
     accesses: by part of the machine, action and tensor. differences: where these are not those of
-    the Program; None where levels have formats that it does not know. errors: output -> how far it is from float64; None where that was not asked for.
-    formats: as given. inputs: hashes of all files, the seed. notes: what the reader must know.
+    the Program; None where levels have formats that it does not know. errors: output -> how far
+    it is from float64; None where that was not asked for. formats: as given. inputs: hashes of all
+    files, the seed. notes: what the reader must know.
     """
 
     name: str
