@@ -34,15 +34,21 @@ class Error:
     wrong: int
 
 
-def reference(own: Sizes, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-    """Outputs by `interpret`, whole tensors in float64. Raises AccelsimError: too large."""
+def check_reference(own: Sizes) -> None:
+    """Raise AccelsimError where whole tensors would be too large."""
     for einsum in own.cascade.einsums:
-        points = prod(own.shapes[own.cascade.rank_of(v)] for v in einsum.iterated)
-        if einsum.predicate and points > MOST_POINTS:
+        # A sum of products without a predicate is no more than what goes in and comes out.
+        kept = [v for v in einsum.iterated if einsum.predicate or v not in einsum.reduced]
+        points = prod(own.shapes[own.cascade.rank_of(v)] for v in kept)
+        if points > MOST_POINTS:
             raise AccelsimError(
                 f"the reference would need {points:,} points of {einsum.name} at once, more than "
                 f"{MOST_POINTS:,}: check a shorter sequence or fewer heads"
             )
+
+
+def reference(own: Sizes, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+    """Outputs by `interpret`, whole tensors in float64. Raises AccelsimError."""
     memory = own.memory(inputs)
     given = {name: np.nan_to_num(memory.whole(name)) for name in own.cascade.inputs}
     cut = {part: own.shapes[part] for _, parts in own.cascade.partitions for part in parts}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from accelsim import mapping
 from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError
-from accelsim.execute.check import Error, error, reference
+from accelsim.execute.check import Error, check_reference, error, reference
 from accelsim.execute.counts import Access, Key, differences, stated
 from accelsim.execute.inputs import drawn, from_files
 from accelsim.execute.run import Sizes, execute, sizes
@@ -108,6 +108,8 @@ def of(
     """
     own = sizes(mapped, shapes, tables)
     _refuse(mapped, program, own)
+    if check:
+        check_reference(own)
     said = [*program.notes, *notes]
     if isinstance(inputs, Mapping):
         given: Mapping[str, npt.ArrayLike] = inputs
