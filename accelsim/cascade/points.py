@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -97,6 +99,9 @@ class Points:
         self.cascade = cascade
         self.numbers = numbers
         self.tables = tables
+        self._rank_of = dict(cascade.variables)
+        self._places: dict[tuple[str, ...], dict[str, Whole]] = {}
+        self._spreads: dict[str, list[set[str]]] = {}
 
     def evaluated(
         self, einsum: Einsum, grid: Grid, read: Read, product: Product
@@ -105,7 +110,8 @@ class Points:
 
         None: everywhere. Raises AccelsimError: a NaN where it is defined.
         """
-        inside = self.predicate(einsum, grid)
+        holds = self._conditions(einsum, grid)
+        inside = _all(holds)
         reduced = tuple(grid.axis(v) for v in reduced_variables(einsum))
         values = product(inside)
         if values is None:
@@ -118,7 +124,9 @@ class Points:
             values = reducer(full, axis=reduced, keepdims=True) if reduced else full
         # A comparison of kept variables alone says where the output is defined; one with reduced
         # variables only thins the reduction, which may become empty: the operator's identity.
-        kept = self.predicate(einsum, grid, without=reduced_variables(einsum))
+        left_out = set(reduced_variables(einsum))
+        spreads = self._spreads.get(einsum.name, [])
+        kept = _all([m for m, own in zip(holds, spreads, strict=True) if not own & left_out])
         defined: Mask | None = None
         if kept is not None:
             extents = [1 if axis in reduced else n for axis, n in enumerate(grid.shape)]
@@ -130,15 +138,14 @@ class Points:
             )
         return values, defined
 
-    def predicate(self, einsum: Einsum, grid: Grid, without: tuple[str, ...] = ()) -> Mask | None:
-        """Where all comparisons hold; only of those that do not look at `without`."""
-        inside: Mask | None = None
-        for condition in einsum.predicate:
-            if not self._spread(condition, grid) & set(without):
-                found = np.asarray(self.whole(condition, grid), np.bool_)
-                found = found.reshape(found.shape or (1,) * len(grid.shape))
-                inside = found if inside is None else inside & found
-        return inside
+    def _conditions(self, einsum: Einsum, grid: Grid) -> list[Mask]:
+        """Where each of its comparisons holds."""
+        if not einsum.predicate:
+            return []
+        if einsum.name not in self._spreads:
+            self._spreads[einsum.name] = [self._spread(c, grid) for c in einsum.predicate]
+        found = (np.asarray(self.whole(c, grid), np.bool_) for c in einsum.predicate)
+        return [mask.reshape(mask.shape or (1,) * len(grid.shape)) for mask in found]
 
     def coordinate(self, index: At | Computed, grid: Grid) -> npt.NDArray[np.int64]:
         """Coordinates that an index comes to, at all points."""
@@ -149,12 +156,19 @@ class Points:
     def whole(self, whole: Whole, grid: Grid) -> Any:
         """A whole-number expression at all points."""
         used = variables(whole)
-        at = {variable: grid.coordinates(variable) for variable in grid.variables}
-        if not set(used) <= set(at):
-            rank_of = dict(self.cascade.variables)
-            places = whole_coordinates(grid.variables, rank_of, self.cascade.partitions)
-            at |= {name: evaluate(p, at, self.numbers) for name, p in places.items()}
+        at = {v: grid.coordinates(v) for v in used if v in grid.variables}
+        for name in used:
+            if name not in at:  # of a cut rank, all of whose parts are there
+                place = self._whole_places(grid)[name]
+                parts = {v: grid.coordinates(v) for v in variables(place)}
+                at[name] = evaluate(place, parts, self.numbers)
         return evaluate(whole, at, self.numbers, self.tables)
+
+    def _whole_places(self, grid: Grid) -> dict[str, Whole]:
+        if grid.variables not in self._places:
+            found = whole_coordinates(grid.variables, self._rank_of, self.cascade.partitions)
+            self._places[grid.variables] = found
+        return self._places[grid.variables]
 
     def _spread(self, whole: Whole, grid: Grid) -> set[str]:
         """Rank variables that an expression looks at; those of its parts for a cut rank."""
@@ -186,6 +200,11 @@ class Points:
                 return APPLY[operator](*values)
             case Access():
                 return read(expression, inside)
+
+
+def _all(masks: list[Mask]) -> Mask | None:
+    """Where all hold; None when there are none."""
+    return reduce(and_, masks) if masks else None
 
 
 def _identity(einsum: Einsum) -> float:

@@ -58,6 +58,10 @@ class Tasks:
             for binding in reversed(nest.bindings)
             for access in reversed(bench.cascade.einsum(binding.einsum.name).inputs)
         }
+        self.tables = {
+            name: [self.placements[t] for t in looked_up(b.einsum) if t in self.placements]
+            for name, b in self.bindings.items()
+        }
         self.fetched: dict[tuple[str, int], int] = {}
         self.made_values: dict[str, int] = {}
 
@@ -198,9 +202,8 @@ class Tasks:
                 known[access] = self._input(access, task, number, grid)
             return read(known[access], access, grid, points, inside)
 
-        for table in looked_up(binding.einsum):
-            if table in self.placements:
-                self.held.get(self.placements[table], number)
+        for table in self.tables[task.name]:
+            self.held.get(table, number)
         try:
             values, defined = points.evaluated(
                 einsum, grid, reading, lambda inside: multiplied(einsum, grid, reading, inside)
