@@ -31,6 +31,9 @@ class Slot:
     near: Tile
 
 
+BROUGHT_BACK = -1
+"""In the place of the iteration that made a value."""
+
 Made = tuple[tuple[int, Slot], ...]
 """Values of a recurrence, oldest first, each with the number of the iteration that made it."""
 
@@ -46,7 +49,7 @@ class Held:
         self.every = list(tiles(phase))
         self._slots: dict[str, dict[tuple[int, ...], Slot]] = defaultdict(dict)
         self._made: dict[str, dict[tuple[int, ...], Made]] = defaultdict(dict)
-        self._away: dict[tuple[str, tuple[int, ...]], Slot | Made] = {}
+        self._away: dict[tuple[str, tuple[int, ...]], Tile] = {}
         self._begun: set[tuple[str, tuple[int, ...]]] = set()
 
     def at(self, number: int) -> tuple[int, ...]:
@@ -91,6 +94,8 @@ class Held:
         if slot is None:
             raise BrokenProgramError(f"{tensor} is not there at {self.at(number)}")
         identity = self.identity(placement, number)
+        if (tensor, identity) in self._away:
+            raise BrokenProgramError(f"{tensor} is away at {self.at(number)}")
         if slot.identity != identity:
             message = f"tile {identity} of {tensor} was replaced by {slot.identity}"
             raise BrokenProgramError(f"{message} before it was used at {self.at(number)}")
@@ -106,6 +111,8 @@ class Held:
     def value_before(self, placement: Placement, number: int) -> Slot | None:
         """The value of a recurrence from before this iteration; None when this is its first."""
         own = self._history(placement, number)
+        if (placement.tensor, self.identity(placement, number)) in self._away:
+            raise BrokenProgramError(f"{placement.tensor} is away at {self.at(number)}")
         before = [slot for made, slot in own if made < number]
         if not before and not own and self.begun(placement, number):
             message = f"{placement.tensor} was replaced before it was used"
@@ -113,25 +120,27 @@ class Held:
         return before[-1] if before else None
 
     def send_away(self, placement: Placement, number: int, tile: Tile) -> None:
-        """A tile leaves its slot, as the outermost level has it."""
+        """A tile leaves its slot, as the outermost level has it.
+
+        Of a recurrence, units still hold what they have just made.
+        """
         tensor, place = placement.tensor, self._place(placement, number)
-        slot = Slot(self.identity(placement, number), tile, tile)
-        if placement.role == "state":
-            made = self._made[tensor].pop(place)
-            self._away[tensor, slot.identity] = ((made[-1][0], slot),)
-        else:
+        self._away[tensor, self.identity(placement, number)] = tile
+        if placement.role != "state":
             del self._slots[tensor][place]
-            self._away[tensor, slot.identity] = slot
 
     def bring_back(self, placement: Placement, number: int) -> None:
         tensor, place = placement.tensor, self._place(placement, number)
-        found = self._away.pop((tensor, self.identity(placement, number)), None)
-        if found is None:
+        identity = self.identity(placement, number)
+        tile = self._away.pop((tensor, identity), None)
+        if tile is None:
             raise BrokenProgramError(f"{tensor} comes back before it has gone out")
-        if isinstance(found, Slot):
-            self._slots[tensor][place] = found
-        else:
-            self._made[tensor][place] = found
+        slot = Slot(identity, tile, tile)
+        if placement.role != "state":
+            self._slots[tensor][place] = slot
+            return
+        before = self._history(placement, number)
+        self._made[tensor][place] = (*before, (BROUGHT_BACK, slot))[-HISTORY:]
 
     def _history(self, placement: Placement, number: int) -> Made:
         made = self._made[placement.tensor].get(self._place(placement, number), ())

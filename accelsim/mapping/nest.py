@@ -178,6 +178,15 @@ class Mask:
         same = kept[order][1:] == kept[order][:-1]
         return bool((np.diff(steps[order])[same] > 1).any())
 
+    def varies(self, loop: int, inside: tuple[int, ...]) -> bool:
+        """Whether iterations of a loop visit different tiles of some loops inside of it."""
+        outer = tuple(own for own in self.loops if own <= loop)
+        inner = tuple(own for own in self.loops if own in inside)
+        both, one, other = (
+            len(np.unique(self.key(loops))) for loops in ((*outer, *inner), outer, inner)
+        )
+        return both != one * other
+
     def key(self, loops: tuple[int, ...]) -> Int:
         """A number for each tile, equal for equal coordinates in these loops, in their order."""
         found = np.zeros(len(self.tiles), np.int64)
