@@ -20,7 +20,7 @@ from accelsim.execute.counts import Tally
 from accelsim.execute.held import Held
 from accelsim.execute.memory import Memory
 from accelsim.execute.nest import Places
-from accelsim.execute.tiles import Tile, multiplied, read
+from accelsim.execute.tiles import BrokenProgramError, Tile, multiplied, read
 from accelsim.execute.written import MADE, Formats, inner
 from accelsim.mapping import Placement
 from accelsim.program import Phase, Task
@@ -114,6 +114,9 @@ class Tasks:
             clips = self._clips(placement, number)
             brought = found.values[clips]
             if tensor in self.bench.cascade.inputs:
+                runs = all(isinstance(begin, int) for begin in found.at)
+                if placement.ends and runs and np.isnan(brought).any():
+                    raise BrokenProgramError(f"{tensor}: more than there is moves at {at}")
                 brought = formats.rounded(brought, tensor, outermost)
             brought = formats.rounded(brought, tensor, inner(placement))
             values = np.full(found.values.shape, np.nan)

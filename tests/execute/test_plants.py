@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accelsim import cascade, spec
+from accelsim import cascade, program, spec
 from accelsim.cascade import cascade_from_text
 from accelsim.errors import AccelsimError
 from accelsim.execute.check import error
@@ -120,10 +120,8 @@ def test_rows_that_end_one_tile_early(name: str) -> None:
     caught(changed(name, change), name)
 
 
-@pytest.mark.parametrize("name", [LAUNCHED, "h200__splitk"])
-@pytest.mark.parametrize("by", [-1, 1])
-def test_an_edge_that_is_off_by_one(name: str, by: int) -> None:
-    """One coordinate too few is not there when it is read; one too many is counted."""
+def with_edge(name: str, by: int) -> Case:
+    """A case in which the first tensor that ends inside of a tile ends elsewhere."""
     mapped, *rest = small(name)
     (nest, *others) = mapped.nests
     place, own = next((n, p) for n, p in enumerate(nest.placements) if p.ends)
@@ -132,7 +130,28 @@ def test_an_edge_that_is_off_by_one(name: str, by: int) -> None:
     placements = list(nest.placements)
     placements[place] = replace(own, ends=(replace(end, kept=kept), *own.ends[1:]))
     nests = (replace(nest, placements=tuple(placements)), *others)
-    caught((replace(mapped, nests=nests), *rest), name)
+    return (replace(mapped, nests=nests), *rest)
+
+
+@pytest.mark.parametrize("name", [LAUNCHED, "h200__splitk"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_an_edge_that_is_off_by_one(name: str, by: int) -> None:
+    caught(with_edge(name, by), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "said"),
+    [
+        (LAUNCHED, -1, "is not a number"),
+        (LAUNCHED, 1, "more than there is moves"),
+        ("h200__splitk", -1, "is not a number"),
+    ],
+)
+def test_an_edge_that_is_off_by_one_in_the_program_too(name: str, by: int, said: str) -> None:
+    """Counts agree then: what is not there is read, or more is moved than there is."""
+    mapped, _, shapes, tables = with_edge(name, by)
+    with pytest.raises(FOUND, match=said):
+        obeys((mapped, program.lower(mapped), shapes, tables))
 
 
 @pytest.mark.parametrize("task", ["load K ahead", "load Q ahead", "load V", "store AV"])
