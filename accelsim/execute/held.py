@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from accelsim.execute.tiles import BrokenProgramError, Tile
 from accelsim.mapping import Placement, span
-from accelsim.program import ROOT, Phase
+from accelsim.program import Phase
 from accelsim.program.unroll import tiles
 
 HISTORY = 3
@@ -157,7 +157,5 @@ class Held:
         loop, matched = span(placement.iterated)
         tile = self.every[number]
         inside = tuple(tile.coordinates[other - grid] for other in matched if other >= grid)
-        return (0 if loop - grid < 0 else tile.count[loop - grid]), inside
-
-
-assert ROOT < 0  # of a phase, too, `loop - grid < 0` is the whole of it
+        # Without loops of its own inside the grid there is one tile: ROOT is below 0, too.
+        return (tile.count[loop - grid] if loop >= grid else 0), inside

@@ -18,6 +18,7 @@ from accelsim.execute.counts import Access, Key, differences, stated
 from accelsim.execute.inputs import drawn, from_files
 from accelsim.execute.run import Sizes, execute, sizes
 from accelsim.execute.tasks import Progress
+from accelsim.execute.tiles import BrokenProgramError
 from accelsim.execute.written import Formats
 from accelsim.program import Guard, Program
 from accelsim.program.visits import visits
@@ -119,9 +120,13 @@ def of(
     if not given:
         given = drawn(own, seed)
         about = {**about, "seed": seed}
-    done = execute(
-        mapped, program, shapes, given, tables=tables, formats=formats, progress=progress
-    )
+    try:
+        done = execute(
+            mapped, program, shapes, given, tables=tables, formats=formats, progress=progress
+        )
+    except BrokenProgramError as fault:
+        message = f"{mapped.name}: the Program does not do what its mapping says: {fault}"
+        raise AccelsimError(f"{message} (a fault of accelsim, not of the inputs)") from None
     found: tuple[str, ...] | None = tuple(differences(done.counts, stated(program)))
     if formats.of_levels:
         found = None

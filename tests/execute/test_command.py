@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -13,10 +14,12 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from accelsim import cascade, spec
+from accelsim import cascade, program, spec
 from accelsim.cli import app
 from accelsim.errors import AccelsimError
 from accelsim.execute.inputs import from_files
+from accelsim.mapping import Mapping
+from accelsim.program import Program
 
 ATTENTION = cascade.build(spec.load("attention_1pass", "cascade"))
 COMMAND = ["execute", "--mapping", "fusemax__attention_1pass", "--model", "bert", "--seq-len", "64"]
@@ -135,6 +138,18 @@ def test_other_faults(tmp_path: Path) -> None:
     one = [word for rank in "EFMP" for word in ("--set", f"workload.ranks.{rank}=1")]
     many = ["--set", "workload.ranks.B=6400", "--set", "workload.ranks.H=4000"]
     assert "has 25,600,000 tiles, more than 16,777,216" in refused(*many, *one)
+
+
+def test_a_broken_program_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_a_load(mapped: Mapping) -> Program:
+        made = lower(mapped)
+        (phase,) = made.phases
+        tasks = tuple(task for task in phase.tasks if task.name != "load V")
+        return replace(made, phases=(replace(phase, tasks=tasks),))
+
+    lower = program.lower
+    monkeypatch.setattr(program, "lower", without_a_load)
+    assert "the Program does not do what its mapping says: V is not there" in refused()
 
 
 def test_a_reference_that_would_be_too_large_is_refused() -> None:

@@ -16,7 +16,7 @@ from tests.execute.test_law import obeys
 
 MACHINE = arch.build(spec.load("fusemax", "arch"))
 BUFFER = "global_buffer"
-DRAWN, DRAWN_LONG = 150, 3000
+DRAWN, DRAWN_LONG = 80, 3000
 Draw = np.random.Generator
 
 

@@ -15,7 +15,7 @@ from tests.launches.drawn import DRAWN, built
 
 CLOSE = 1e-12
 SOME = settings(
-    max_examples=40,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,
