@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from accelsim import mapping
 from accelsim.cascade import Cascade, with_parameters
@@ -95,7 +96,8 @@ def execute(
     bench = Bench(mapped.machine, own.cascade, memory.points, memory, tally, formats or Formats())
     total = sum(instances(p) if p.launch is not None else 1 for p in program.phases)
     done = 0
-    with np.errstate(all="ignore"):
+    # Products of tiles are small: threads of a matrix library would wait for each other.
+    with np.errstate(all="ignore"), threadpool_limits(1):
         for nest, phase in zip(mapped.nests, program.phases, strict=True):
             for at, one in _instances(phase):
                 report = None if progress is None else _part(progress, done / total, 1 / total)
