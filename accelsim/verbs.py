@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
 from accelsim.cascade.whole import tables as tables_of
@@ -23,6 +24,7 @@ from accelsim.spec.load import Override
 
 if TYPE_CHECKING:
     from accelsim.engine.cache import Accesses
+    from accelsim.execute.outcome import Outcome
 
 WORD_BYTES = 2
 """Of a value where no machine says: 16 bits, as on every shipped one."""
@@ -77,7 +79,7 @@ def simulate(
     """
     if record < 0:
         raise AccelsimError(f"record: expected 0 or more, got {record}")
-    loaded = _load(mapping_name, model, seq_len, settings)
+    loaded = load(mapping_name, model, seq_len, settings)
     mapped, machine = loaded.mapping, loaded.machine
     if warm and machine.cache is None:
         raise AccelsimError(f"warm: {machine.name} has no cache that could be")
@@ -113,7 +115,7 @@ def traffic(
     Arguments as for `simulate`; model may be a workload that is loaded already. cache: whether to
     run the model of the machine's cache, which tells what goes on to the outermost level.
     """
-    loaded = _load(mapping_name, model, seq_len, settings)
+    loaded = load(mapping_name, model, seq_len, settings)
     mapped, machine = loaded.mapping, loaded.machine
     lowered = program.lower(mapped)
     counts = launches(mapped, lowered)
@@ -137,6 +139,48 @@ def traffic(
     }
 
 
+def execute(
+    mapping_name: str,
+    model: str | spec.Document[Any],
+    seq_len: int | None = None,
+    *,
+    inputs: Mapping[str, npt.ArrayLike] | Sequence[str] = (),
+    seed: int = 0,
+    formats: Mapping[str, str] | None = None,
+    settings: Sequence[str] = (),
+    check: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Run a mapping's loop nest on numbers, tile by tile, and count what is accessed.
+
+    mapping_name, model, seq_len, settings: as for `simulate`. inputs: an array per input of the
+    cascade, or files (NAME=FILE.npy, FILE.safetensors); without any, drawn from the seed. formats:
+    TENSOR, TENSOR.accumulate or TENSOR.LEVEL -> a number format; the rest is float64. check: also
+    how far the outputs are from float64. progress: called with the share done.
+    """
+    from accelsim.execute import outcome
+    from accelsim.execute.written import settled
+
+    given = formats or {}
+    loaded = load(mapping_name, model, seq_len, settings)
+    written = settled(given, loaded.mapping)
+    if written.everywhere:
+        loaded = load(mapping_name, model, seq_len, settings, written.everywhere)
+    return outcome.of(
+        loaded.mapping,
+        program.lower(loaded.mapping),
+        loaded.shapes,
+        loaded.tables,
+        inputs,
+        seed=seed,
+        formats=written,
+        check=check,
+        progress=progress,
+        about=loaded.inputs,
+        notes=loaded.notes,
+    )
+
+
 def streams(
     mapping_name: str,
     model: str | spec.Document[Any],
@@ -147,7 +191,7 @@ def streams(
     """Per launch the names of its tensors and all that its instances ask for, tile by tile."""
     from accelsim.engine.stream import accesses
 
-    mapped = _load(mapping_name, model, seq_len, settings).mapping
+    mapped = load(mapping_name, model, seq_len, settings).mapping
     phases = program.lower(mapped).phases
     return [
         ([placement.tensor for placement in nest.placements], accesses(nest, phase))
@@ -155,7 +199,7 @@ def streams(
     ]
 
 
-def _flops(loaded: _Loaded) -> int:
+def _flops(loaded: Loaded) -> int:
     """Two for each multiply-accumulate of the cascade; 0 where their number is not known."""
     nests = loaded.mapping.nests
     parts = {part: size for nest in nests for part, size in nest.extents}
@@ -164,7 +208,7 @@ def _flops(loaded: _Loaded) -> int:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """A mapping for a workload; shapes and tables of that; content hashes of all inputs."""
 
     mapping: mapping.Mapping
@@ -178,17 +222,25 @@ class _Loaded:
         return self.mapping.machine
 
 
-def _load(
+def load(
     mapping_name: str,
     model: str | spec.Document[Any],
     seq_len: int | None,
-    settings: Sequence[str],
-) -> _Loaded:
+    settings: Sequence[str] = (),
+    formats: Mapping[str, str] | None = None,
+) -> Loaded:
+    """A mapping for a workload, with all that it names. Arguments as for `simulate`.
+
+    formats: of tensors, over those of the mapping.
+    """
     if isinstance(settings, str):
         raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
     overrides = _overrides(settings)
     if isinstance(model, spec.Document) and overrides["workload"]:
         raise AccelsimError("settings: the workload is loaded already; set its fields before that")
+    if formats:
+        own = _document(mapping_name, "mapping", overrides["mapping"]).spec.formats
+        overrides["mapping"].append((("formats",), {**own, **formats}))
     mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
     arch_doc = _named(mapping_doc, "arch", overrides["arch"])
     cascade_doc = _named(mapping_doc, "cascade")
@@ -214,7 +266,7 @@ def _load(
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
     notes = _without_effect(overrides["workload"], built)
-    return _Loaded(mapped, shapes, tables, inputs, notes)
+    return Loaded(mapped, shapes, tables, inputs, notes)
 
 
 def analyze(

@@ -19,6 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"program"}),
     frozenset({"results"}),
     frozenset({"engine"}),
+    frozenset({"execute"}),
     frozenset({"report"}),
     frozenset({"verbs"}),
     frozenset({"explore", "validate"}),

@@ -25,46 +25,11 @@ from accelsim.cascade.nodes import (
     Coordinate,
     Einsum,
     End,
-    Expression,
-    Literal,
-    Value,
-    accesses,
     iteration_variables,
     reduced_variables,
-    whole_coordinates,
 )
-from accelsim.cascade.operators import OPERATORS
-from accelsim.cascade.whole import Whole, evaluate, variables
+from accelsim.cascade.points import Array, Grid, Mask, Points
 from accelsim.errors import AccelsimError, Fault, nearest
-
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-_APPLY: dict[str, Any] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "max": np.maximum,
-    "min": np.minimum,
-    "neg": np.negative,
-    "exp": np.exp,
-    "subexp": lambda a, b: np.where(np.isneginf(a), 0.0, np.exp(a - b)),
-    "relu": lambda x: np.maximum(x, 0.0),
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "log": np.log,
-    "sin": np.sin,
-    "cos": np.cos,
-    "where": lambda condition, a, b: np.where(condition != 0, a, b),
-    "lt": lambda a, b: np.less(a, b).astype(np.float64),
-    "le": lambda a, b: np.less_equal(a, b).astype(np.float64),
-    "gt": lambda a, b: np.greater(a, b).astype(np.float64),
-    "ge": lambda a, b: np.greater_equal(a, b).astype(np.float64),
-    "eq": lambda a, b: np.equal(a, b).astype(np.float64),
-    "ne": lambda a, b: np.not_equal(a, b).astype(np.float64),
-}
 
 
 @dataclass
@@ -125,6 +90,7 @@ class _Run:
             for rank in [_iterative_rank(cascade, einsum)]
         }
         self._load(inputs)
+        self.points = Points(cascade, self.numbers, self.tables)
 
     # Inputs and shapes ------------------------------------------------------------------------
 
@@ -261,38 +227,18 @@ class _Run:
             raise error.at(einsum.position) from None
 
     def _fill(self, einsum: Einsum, fixed: dict[str, int]) -> None:
-        variables = iteration_variables(einsum)
-        grid = _Grid(variables, [self.shapes[self.rank_of[v]] for v in variables], fixed)
-        inside = self._predicate(einsum, grid)
-        reduced = tuple(grid.axis(v) for v in reduced_variables(einsum))
-        product = None if inside is not None else self._product(einsum, grid)
-        if product is not None:
-            values = product
-        else:
-            full = np.broadcast_to(
-                self._expression(einsum, einsum.expression, grid, inside), grid.shape
-            )
-            identity = OPERATORS[einsum.reduce].identity
-            assert identity is not None  # a reduce operator has one
-            if inside is not None and reduced:
-                full = np.where(inside, full, identity)
-            reducer = _APPLY[einsum.reduce].reduce
-            values = reducer(full, axis=reduced, keepdims=True) if reduced else full
-        # A comparison of kept variables alone says where the output is defined; one with reduced
-        # variables only thins the reduction, which may become empty: the operator's identity.
-        kept = self._predicate(einsum, grid, without=reduced_variables(einsum))
-        defined: Mask | bool = True
-        if kept is not None:
-            extents = [1 if axis in reduced else n for axis, n in enumerate(grid.shape)]
-            defined = np.broadcast_to(kept, extents)
-        if np.isnan(values if defined is True else values[defined]).any():
-            raise AccelsimError(
-                f"{einsum.name} is not a number at some point (0/0, or inf - inf); "
-                "every row of a softmax needs a finite score"
-            )
+        over = iteration_variables(einsum)
+        starts = [fixed.get(v, 0) for v in over]
+        grid = Grid(over, starts, [1 if v in fixed else self.shapes[self.rank_of[v]] for v in over])
+        values, defined = self.points.evaluated(
+            einsum,
+            grid,
+            lambda access, inside: self._read(einsum, access, grid, inside),
+            lambda inside: None if inside is not None else self._product(einsum, grid, fixed),
+        )
         self._write(einsum, grid, values, defined)
 
-    def _product(self, einsum: Einsum, grid: _Grid) -> Array | None:
+    def _product(self, einsum: Einsum, grid: Grid, fixed: dict[str, int]) -> Array | None:
         """A sum over a product of tensors through np.einsum; None when it is not one."""
         match einsum.expression:
             case Call("mul", (Access() as left, Access() as right)) if einsum.reduce == "add":
@@ -306,7 +252,7 @@ class _Run:
         for access in (left, right):
             value = self.tensors[access.tensor]
             simple = all(
-                isinstance(i, At) and i.offset == 0 and i.variable not in grid.fixed
+                isinstance(i, At) and i.offset == 0 and i.variable not in fixed
                 for i in access.indices
             )
             names = [i.variable for i in access.indices if isinstance(i, At)]
@@ -326,56 +272,7 @@ class _Run:
         ]
         return np.asarray(out).reshape(extents)
 
-    def _predicate(self, einsum: Einsum, grid: _Grid, without: tuple[str, ...] = ()) -> Mask | None:
-        """Where all comparisons hold; only of those that do not look at `without`."""
-        inside: Mask | None = None
-        for condition in einsum.predicate:
-            if not self._spread(condition, grid) & set(without):
-                found = np.asarray(self._whole(condition, grid), np.bool_)
-                found = found.reshape(found.shape or (1,) * len(grid.shape))
-                inside = found if inside is None else inside & found
-        return inside
-
-    def _spread(self, whole: Whole, grid: _Grid) -> set[str]:
-        """Rank variables that an expression looks at; those of its parts for a cut rank."""
-        used = set(variables(whole))
-        for root, parts in self.cascade.partitions:
-            if root.lower() in used - set(grid.variables):
-                used |= {v for v in grid.variables if self.rank_of[v] in parts}
-        return used
-
-    def _whole(self, whole: Whole, grid: _Grid) -> Any:
-        used = variables(whole)
-        at = {variable: grid.coordinates(variable) for variable in grid.variables}
-        if not set(used) <= set(at):
-            places = whole_coordinates(grid.variables, self.rank_of, self.cascade.partitions)
-            at |= {name: evaluate(p, at, self.numbers) for name, p in places.items()}
-        return evaluate(whole, at, self.numbers, self.tables)
-
-    def _expression(
-        self, einsum: Einsum, expression: Expression, grid: _Grid, inside: Mask | None
-    ) -> Any:
-        match expression:
-            case Literal(value=value):
-                return np.float64(value)
-            case Value(whole=whole):
-                return np.asarray(self._whole(whole, grid), np.float64)
-            case Call("where", (choice, *arms)) if not any(accesses(choice)):
-                # Coordinates alone choose: the arm that is not taken is not read.
-                chosen = np.asarray(self._expression(einsum, choice, grid, None)) != 0
-                chosen = chosen.reshape(chosen.shape or (1,) * len(grid.shape))
-                first, second = (
-                    self._expression(einsum, arm, grid, taken if inside is None else inside & taken)
-                    for arm, taken in zip(arms, (chosen, ~chosen), strict=True)
-                )
-                return np.where(chosen, first, second)
-            case Call(operator=operator, arguments=arguments):
-                values = [self._expression(einsum, a, grid, inside) for a in arguments]
-                return _APPLY[operator](*values)
-            case Access():
-                return self._read(einsum, expression, grid, inside)
-
-    def _read(self, einsum: Einsum, access: Access, grid: _Grid, inside: Mask | None) -> Array:
+    def _read(self, einsum: Einsum, access: Access, grid: Grid, inside: Mask | None) -> Array:
         """Values at every point of the grid; a point inside must be defined there."""
         value = self.tensors[access.tensor]
         tensor = self.cascade.tensor(access.tensor)
@@ -386,10 +283,7 @@ class _Run:
         ):
             match index:
                 case At() | Computed():
-                    if isinstance(index, At):
-                        coordinate = grid.coordinates(index.variable) + index.offset
-                    else:
-                        coordinate = np.asarray(self._whole(index.whole, grid))
+                    coordinate = self.points.coordinate(index, grid)
                     bad = bad | (coordinate < 0) | (coordinate >= extent)
                     at.append(np.clip(coordinate, 0, extent - 1))
                 case End():
@@ -409,22 +303,23 @@ class _Run:
         if bad.any():
             point = np.argwhere(np.broadcast_to(bad, grid.shape))[0]
             shown = ", ".join(
-                f"{v} = {grid.value(v, int(i))}" for v, i in zip(grid.variables, point, strict=True)
+                f"{v} = {start + int(i)}"
+                for v, start, i in zip(grid.variables, grid.starts, point, strict=True)
             )
             raise AccelsimError(
                 f"{einsum.name} reads {access.tensor} where it is not defined, at {shown}"
             )
         return np.asarray(value.values[tuple(at)])
 
-    def _write(self, einsum: Einsum, grid: _Grid, values: Array, defined: Mask | bool) -> None:
+    def _write(self, einsum: Einsum, grid: Grid, values: Array, defined: Mask | None) -> None:
         out = self.tensors[einsum.name]
         axes = []
         at: list[Any] = []
         for index in einsum.output.indices:
             assert isinstance(index, At)  # build: outputs are indexed by variables
             axes.append(grid.axis(index.variable))
-            start = grid.fixed.get(index.variable, 0) + index.offset
-            at.append(slice(start, start + grid.shape[grid.axis(index.variable)]))
+            start = grid.start(index.variable) + index.offset
+            at.append(slice(start, start + grid.count(index.variable)))
         rest = [axis for axis in range(len(grid.shape)) if axis not in axes]
         order = (*axes, *rest)
 
@@ -432,35 +327,10 @@ class _Run:
             moved = np.transpose(array, order)
             return moved.reshape(moved.shape[: len(axes)])
 
-        if defined is not True:
+        if defined is not None:
             values = np.where(defined, values, np.nan)
         out.values[tuple(at)] = arranged(values)
-        out.defined[tuple(at)] = True if defined is True else arranged(defined)
-
-
-class _Grid:
-    """The iteration space: one axis per rank variable; a fixed variable has one coordinate."""
-
-    def __init__(
-        self, variables: tuple[str, ...], extents: list[int], fixed: dict[str, int]
-    ) -> None:
-        self.variables = variables
-        self.fixed = fixed
-        self.shape = tuple(
-            1 if v in fixed else extent for v, extent in zip(variables, extents, strict=True)
-        )
-
-    def axis(self, variable: str) -> int:
-        return self.variables.index(variable)
-
-    def coordinates(self, variable: str) -> npt.NDArray[np.int64]:
-        axis = self.axis(variable)
-        shape = [1] * len(self.shape)
-        shape[axis] = self.shape[axis]
-        return np.arange(self.shape[axis]).reshape(shape) + self.fixed.get(variable, 0)
-
-    def value(self, variable: str, position: int) -> int:
-        return position + self.fixed.get(variable, 0)
+        out.defined[tuple(at)] = True if defined is None else arranged(defined)
 
 
 def _iterative_rank(cascade: Cascade, einsum: Einsum) -> str:

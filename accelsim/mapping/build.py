@@ -26,7 +26,7 @@ from accelsim.mapping.all_phases import coverage, cut_alike, formats
 from accelsim.mapping.depend import Nesting, dependences
 from accelsim.mapping.ends import outside
 from accelsim.mapping.mask import masks
-from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count
+from accelsim.mapping.nest import Binding, Loop, Mapping, Nest, slot_count, span
 from accelsim.mapping.partition import Partition, dimension_size, partition
 from accelsim.spec import Document
 from accelsim.spec.mappings import MappingSpec, PhaseSpec
@@ -133,6 +133,16 @@ def _masked(
             )
             complain(dep.consumer, message)
             break
+    for placement in (p for p in nest.placements if p.role == "load"):
+        loop, inside = span(placement.iterated)
+        if any(mask.varies(loop, inside) for mask in found):
+            names = ", ".join(nest.loops[i].rank for i in inside)
+            message = (
+                f"{placement.tensor}: iterations of {nest.loops[loop].rank}, in each of which the "
+                f"tiles of {names} for the next are loaded, do not visit the same: the mask differs"
+            )
+            at = ("phases", nest.name, "storage", placement.tensor)
+            faults.append(document.source.fault(at, message, key=True))
     if faults:
         raise MappingError(faults)
     return dataclasses.replace(nest, masks=found)
@@ -255,6 +265,7 @@ class _Builder:
             serial,
             beside,
             sizes,
+            tuple(self.cut.parts.items()),
             launch=launch,
         )
 

@@ -54,7 +54,7 @@ def ends(
             start = np.repeat(start, len(values))
         kept = np.clip(end - start, 0, size)
         if (kept < size).any():
-            found.append(End(tuple(loops), size, kept))
+            found.append(End(tuple(loops), size, kept, rank))
     return tuple(found)
 
 

@@ -61,12 +61,13 @@ class End:
     """What of its tiles a tensor has at the end of a rank.
 
     loops: those that choose the tile. kept: of `size` coordinates those that there are, row-major
-    over the coordinates of these loops.
+    over the coordinates of these loops. rank: of the tensor, along which it ends.
     """
 
     loops: tuple[int, ...]
     size: int
     kept: Int
+    rank: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +179,15 @@ class Mask:
         same = kept[order][1:] == kept[order][:-1]
         return bool((np.diff(steps[order])[same] > 1).any())
 
+    def varies(self, loop: int, inside: tuple[int, ...]) -> bool:
+        """Whether iterations of a loop visit different tiles of some loops inside of it."""
+        outer = tuple(own for own in self.loops if own <= loop)
+        inner = tuple(own for own in self.loops if own in inside)
+        both, one, other = (
+            len(np.unique(self.key(loops))) for loops in ((*outer, *inner), outer, inner)
+        )
+        return both != one * other
+
     def key(self, loops: tuple[int, ...]) -> Int:
         """A number for each tile, equal for equal coordinates in these loops, in their order."""
         found = np.zeros(len(self.tiles), np.int64)
@@ -221,7 +231,8 @@ class Mask:
 class Nest:
     """One phase: loops around Einsums in the order in which units take them.
 
-    extents: part (or uncut rank) -> its number of coordinates.
+    extents: part (or uncut rank) -> its number of coordinates. parts: rank of the cascade -> the
+    parts that it is cut into here, outermost first.
 
     masks: tiles that predicates leave. serial: a loop whose iterations do not overlap, or None;
     beside: Einsums free of that.
@@ -235,6 +246,7 @@ class Nest:
     serial: int | None
     beside: tuple[str, ...]
     extents: tuple[tuple[str, int], ...]
+    parts: tuple[tuple[str, tuple[str, ...]], ...]
     masks: tuple[Mask, ...] = ()
     launch: Launch | None = None
 

@@ -106,6 +106,9 @@ def placements(
         if given.off_chip and (role == "load" or given.spilled):
             message = f"{name}.off_chip: for what is made in this phase, all of it"
             complain(("storage", name, "off_chip"), message)
+        if given.off_chip and role == "made" and nesting.reduced(cascade.einsum(name)):
+            message = f"{name}.off_chip: it is summed over tiles, and would not come back for that"
+            complain(("storage", name, "off_chip"), message)
         slots, ahead = _counts(nesting, name, given, iterated, complain, loaded=role == "load")
         cut: tuple[End, ...] = ()
         if whole.edges == "masked":

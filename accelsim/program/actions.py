@@ -12,6 +12,8 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, prod
 
+import numpy as np
+
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Level, Machine, Operation
 from accelsim.mapping import Binding, Mapping, Nest, Placement
@@ -79,11 +81,10 @@ def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, .
     if made.level is not None:
         size = made.tile_bytes
         out.append(_access(made.level, "write", einsum.name, size))
-        tiles = prod(nest.loops[i].trips for i in partial_sums(nest, binding))
-        if made.role == "made" and tiles > 1:
+        part = _added_to(nest, binding) if made.role == "made" else 0
+        if part:
             # What is added to, but for the first time: an instance stands for its share.
             again = _access(made.level, "read", einsum.name, size)
-            part = Fraction(tiles - 1, tiles)
             out.append(replace(again, count=again.count * part, size_bytes=size * part))
     return tuple(out)
 
@@ -92,6 +93,21 @@ def partial_sums(nest: Nest, binding: Binding) -> tuple[int, ...]:
     """Loops over which an Einsum adds to the same tile."""
     kept = nest.placement(binding.einsum.name).iterated
     return tuple(i for i in binding.iterated if i not in kept)
+
+
+def _added_to(nest: Nest, binding: Binding) -> Fraction:
+    """The share of an Einsum's tiles that are not the first of their sum."""
+    partial = partial_sums(nest, binding)
+    kept = tuple(i for i in binding.iterated if i not in partial)
+    tied = {loop for mask in nest.masks for loop in mask.loops}
+    share = Fraction(1, prod(nest.loops[i].trips for i in partial if i not in tied))
+    for mask in nest.masks:
+        first, every = (
+            len(np.unique(mask.key(tuple(loop for loop in mask.loops if loop in own))))
+            for own in (kept, binding.iterated)
+        )
+        share *= Fraction(first, every)
+    return 1 - share
 
 
 def spilled(machine: Machine, placement: Placement, action: str) -> Action:

@@ -50,7 +50,7 @@ class Marks:
         gone = set(getattr(guard, f"not_{kind}"))
         kept = tuple(loop for loop in mask.loops if loop not in gone)
         inner = max(own & set(kept), default=-1)
-        if not gone or not gone <= set(mask.loops) or inner < min(gone):
+        if not gone or not gone <= set(mask.loops) or inner < min(gone) or not set(kept) <= own:
             return guard
         mark = self._mark(kind, number, kept, mask)
         unmarked = tuple(sorted({*guard.unmarked, mark}))

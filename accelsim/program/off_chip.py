@@ -58,6 +58,12 @@ class _Moves:
             self.spills.append(self._transfer(name, placement, "write", guard, binding, lag))
             loop, matched = span(binding.iterated)
             self.edges.append(DraftEdge(tensor, name, loop, 0, matched))
+            if placement.off_chip:
+                # In order on the channel: an edge that only says so, for order.py.
+                self.edges += [
+                    DraftEdge(name, f"refill {tensor} for {reader}", loop, 0, matched)
+                    for reader in self._fetching(placement)
+                ]
 
     def _fetching(self, placement: Placement) -> list[str]:
         """Einsums before which a tile comes back."""

@@ -13,12 +13,13 @@ def settle_lags(nest: Nest, tasks: list[DraftTask], edges: list[DraftEdge]) -> l
     """Give each load ahead its reader's stage, or the least that its slot's last reader precedes.
 
     An earlier stage than the reader's would wait, in the epoch of the reader, for the reader.
+    What was made here and went off chip comes back at its reader's stage.
     """
     order = {task.name: i for i, task in enumerate(tasks)}
     by_name = {task.name: task for task in tasks}
     for task in tasks:
         waits = [edge for edge in edges if edge.consumer == task.name]
-        if task.kind != "load" or not waits:
+        if task.kind != "load" or not waits or nest.placement(task.tensor).role == "made":
             continue
         others = {by_name[edge.producer].lag for edge in waits}
         later = sorted({0} | {max(0, lag + by) for lag in others for by in (-1, 0, 1)})

@@ -1,0 +1,87 @@
+"""Commands on numbers: execute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from accelsim.cli.app import Json, Kind, Settings, app, print_json, with_kind
+from accelsim.errors import AccelsimError
+from accelsim.files import check_output
+
+
+@app.command()
+def execute(
+    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
+    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
+    kind: Kind = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            help="TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT, with commas "
+            "between; float64 unless said"
+        ),
+    ] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="NAME=FILE.npy, or FILE.safetensors for those of its names"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of random inputs, when no file is given")] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="print the error against whole tensors in float64")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="write the outputs here, as .safetensors (float64)")
+    ] = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Run a mapping's loop nest on numbers, tile by tile, and count what is accessed.
+
+    Examples:
+
+      accelsim execute --mapping fusemax__attention_1pass --model bert --seq-len 2048
+      --set workload.ranks.B=1 --set workload.ranks.H=1 --check
+
+      accelsim execute --mapping h200__flash_fwd --model llama3-8b --seq-len 512
+      --set workload.ranks.H=2 --set workload.ranks.G=1
+      --formats Q=bfloat16,K=bfloat16,V=bfloat16,SLN=bfloat16,RNV=float32 --check
+
+      accelsim execute --mapping fusemax__gemm --model gemm --input inputs.safetensors --json
+    """
+    from accelsim import verbs
+    from accelsim.execute.inputs import write_safetensors
+    from accelsim.execute.written import read_formats
+    from accelsim.report.executed import outcome_tables
+
+    if seed < 0:
+        raise AccelsimError(f"--seed: expected 0 or more, got {seed}")
+    if save is not None:
+        check_output(save)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("executing", total=1.0)
+        found = verbs.execute(
+            mapping,
+            model,
+            seq_len,
+            inputs=inputs or (),
+            seed=seed,
+            formats=read_formats(formats),
+            settings=with_kind(kind, settings),
+            check=check,
+            progress=lambda share: bar.update(shown, completed=share),
+        )
+    if save is not None:
+        write_safetensors(save, found.outputs)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        Console().print(outcome_tables(found))
+    if found.differences:
+        raise AccelsimError("what was accessed is not what the Program states")
