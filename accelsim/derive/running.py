@@ -11,7 +11,7 @@ general; moments: Chan, Golub and LeVeque (1983).
 
 from __future__ import annotations
 
-from math import comb
+from math import comb, inf, isinf
 
 from accelsim.cascade import Access, Cascade, Einsum, show_einsum
 from accelsim.cascade.nodes import (
@@ -28,7 +28,7 @@ from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Apply, Int, Named, Variable, Whole
 from accelsim.derive.algebra import DISTRIBUTES, PRODUCTS, SUMS, Group
 from accelsim.derive.corrections import at_step, correction, derivatives
-from accelsim.derive.draft import Draft, NotApplicableError
+from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
     chain,
@@ -67,9 +67,7 @@ def run(cascade: Cascade, name: str, rank: str) -> Cascade:
 class _Run:
     def __init__(self, cascade: Cascade, name: str, rank: str) -> None:
         self.cascade, self.rank = cascade, rank
-        if name in cascade.inputs:
-            raise NotApplicableError(f"{name} is an input")
-        self.einsum = cascade.einsum(name)
+        self.einsum = statement(cascade, name)
         self.step = next((v for v in self.einsum.reduced if cascade.rank_of(v) == rank), "")
         if not self.step or self.einsum.reduce not in DISTRIBUTES:
             raise NotApplicableError(f"{name} does not reduce {rank} with + or a maximum")
@@ -123,13 +121,57 @@ class _Run:
         )
 
     def _change(self, expression: Expression, group: Group) -> Expression | None:
-        """What the correction is when references go on by a step; None without one."""
+        """What the correction is when references go on by a step; None without one.
+
+        It has to be the same for all points: of the step it may know what references are there.
+        """
+
+        def same(access: Access) -> Expression:
+            return access
+
+        of = correction(expression, group, self.references, same, same)
+        if of is None or not used(of, self.cascade) <= {*self.kept}:
+            return None
         found = correction(
             expression, group, self.references, self._old, self._new, guarded=self.guarded
         )
-        if found is None or used(found, self.cascade) - {self.step, *self.kept}:
-            return None
-        return found
+        return found if found is not None and self._starts(found) == 0 else None
+
+    def _starts(self, expression: Expression) -> float | None:
+        """Its value before the first step, as far as it is inf, -inf or not (0); None: not known.
+
+        A maximum of nothing is -inf, and so is the logarithm of an empty sum.
+        """
+        known = {e.name for e in self.cascade.einsums}
+        match expression:
+            case Access(tensor=tensor, indices=indices):
+                initial = self.draft.tensors[tensor].initial
+                if initial is not None and At(self.step) in indices:
+                    return initial if isinf(initial) else 0
+                einsum = self.draft.einsums.get(tensor)
+                made = einsum is not None and tensor not in known
+                return self._starts(einsum.expression) if einsum and made else 0
+            case Call("log", (a,)) if any(At(self.step) in r.indices for r in accesses(a)):
+                return -inf
+            case Call("exp", (a,)):
+                found = self._starts(a)
+                return 0 if found == -inf else found
+            case Call("neg", (a,)):
+                found = self._starts(a)
+                return None if found is None else -found
+            case Call("add", (a, b)):
+                return self._starts(Call("sub", (a, Call("neg", (b,)))))
+            case Call("sub", (a, b)):
+                first, second = self._starts(a), self._starts(b)
+                if first is None or second is None or first == second != 0:
+                    return None
+                return first - second
+            case Call("subexp", (a, b)):
+                return 0 if self._starts(a) == -inf else self._starts(Call("sub", (a, b)))
+            case Call(arguments=arguments):
+                return 0 if all(self._starts(a) == 0 for a in arguments) else None
+            case _:
+                return 0
 
     # References ---------------------------------------------------------------------------------
 
@@ -146,7 +188,7 @@ class _Run:
             moved = tuple(here if i == End(self.rank) else i for i in access.indices)
             return Access(access.tensor, moved)
         einsum = self.cascade.einsum(access.tensor)
-        if einsum.reduced:
+        if einsum.reduced or self.cascade.tensor(einsum.name).initial is not None:
             raise NotApplicableError(f"{einsum.name} is needed as it runs, and is not running yet")
         at: dict[str, Index] = {
             out.variable: index
@@ -269,6 +311,8 @@ class _Run:
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
         of_it = next(a for a in accesses(polynomial) if a.tensor == reference)
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
+        if self._starts(shift) != 0:
+            raise NotApplicableError(f"{einsum.name}: {reference} is no number before its first")
         delta = self.draft.add(
             f"D{reference}", used(shift, cascade), shift, predicate=self._seen({*self.kept})
         )
@@ -330,7 +374,7 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
     What it reads has to be a reduction of local ones over the rank alone (see `split`). Raises
     NotApplicableError with the reason.
     """
-    einsum = cascade.einsum(name)
+    einsum = statement(cascade, name)
     step = next((v for v in einsum.iterated if cascade.rank_of(v) == rank), "")
     locals_: dict[str, Einsum] = {}
     for access in einsum.inputs:

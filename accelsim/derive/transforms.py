@@ -12,7 +12,7 @@ from functools import partial
 from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
 from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
-from accelsim.derive.draft import Draft, NotApplicableError
+from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
     chain,
@@ -76,7 +76,7 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
 def inline(cascade: Cascade, name: str) -> Cascade:
     """Put the expression of a point-wise Einsum in the place of its tensor, everywhere."""
     draft = Draft(cascade)
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     if einsum.reduced:
         raise NotApplicableError(f"{name} is a reduction")
     _is_free(cascade, name)
@@ -104,7 +104,7 @@ def inline(cascade: Cascade, name: str) -> Cascade:
 def merge(cascade: Cascade, name: str) -> Cascade:
     """A reduction that one other Einsum reduces further, with the same operator: one for both."""
     draft = Draft(cascade)
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     if not einsum.reduced:
         raise NotApplicableError(f"{name} is no reduction")
     _is_free(cascade, name)
@@ -140,7 +140,7 @@ def factor(cascade: Cascade, name: str) -> Cascade:
     A sum of terms becomes one reduction for each; a product with a sum of which a part can be
     pulled out is multiplied out.
     """
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     group = DISTRIBUTES.get(einsum.reduce)
     if not einsum.reduced or group is None:
         raise NotApplicableError(f"{name} is no reduction over which an operator distributes")
@@ -234,7 +234,7 @@ def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
 
     Of what distributes over it, factors without the inner variables are left to the outer one.
     """
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     gone = set(inner)
     outer = [v for v in einsum.reduced if v not in gone]
     if not gone or not gone <= set(einsum.reduced) or not outer:
@@ -370,12 +370,6 @@ def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Casc
             return None
         draft.einsums[reader.name] = made
     return draft.done()
-
-
-def _einsum(cascade: Cascade, name: str) -> Einsum:
-    if name in cascade.inputs:
-        raise NotApplicableError(f"{name} is an input")
-    return cascade.einsum(name)
 
 
 def _is_plain(cascade: Cascade, name: str) -> None:
