@@ -87,6 +87,7 @@ class _Run:
                 )
         self.always = conditions(self.einsum, cascade, self.kept)
         self.references = self._references()
+        self._is_never_before()
 
     def _references(self) -> set[str]:
         found = set()
@@ -101,6 +102,24 @@ class _Run:
             if _is_late(access, self.rank, self.late):
                 found.add(access.tensor)
         return found
+
+    def _is_never_before(self) -> None:
+        """Whether a maximum that it needs is of something at each of its points.
+
+        At points that the maximum leaves out there may be none yet, which is no number.
+        """
+        needed, new = set(self.references), set(self.references)
+        while new:
+            new = {a.tensor for n in new for a in _inputs(self.cascade, n)} - needed
+            needed |= new
+        for name in needed:
+            if not isinf(self.cascade.tensor(name).initial or 0):
+                continue
+            of = {name, *(a.tensor for a in _inputs(self.cascade, name))}
+            if not {c for one in of for c in _predicate(self.cascade, one)} <= {
+                *self.einsum.predicate
+            }:
+                raise NotApplicableError(f"{name} looks at fewer points than {self.einsum.name}")
 
     def run(self) -> Cascade:
         einsum, group = self.einsum, DISTRIBUTES[self.einsum.reduce]
@@ -301,15 +320,17 @@ class _Run:
         weight = joined(Chain(tuple(fixed), of.minus), PRODUCTS)
         change = self._change(weight, PRODUCTS)
         polynomial = joined(Chain(tuple(moved)), PRODUCTS)
-        by = {a.tensor for a in accesses(polynomial) if a.tensor in self.references}
+        by = {a for a in accesses(polynomial) if a.tensor in self.references}
         if change is None or len(by) != 1:
             raise self._refused()
-        (reference,) = by
+        (of_it,) = by
+        if not used(of_it, cascade) <= {*self.kept}:
+            raise self._refused()
+        reference = of_it.tensor
         found = derivatives(polynomial, reference)
         if found is None:
             text = show_einsum(Einsum(einsum.output, polynomial)).partition(" = ")[2]
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
-        of_it = next(a for a in accesses(polynomial) if a.tensor == reference)
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
         if self._starts(shift) != 0:
             raise NotApplicableError(f"{einsum.name}: {reference} is no number before its first")
@@ -384,6 +405,9 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
         if [cascade.rank_of(v) for v in made.reduced] == [rank] and isinstance(
             made.expression, Access
         ):
+            seen = {*made.predicate, *_predicate(cascade, made.expression.tensor)}
+            if not seen <= {*einsum.predicate}:
+                raise NotApplicableError(f"{made.name} looks at fewer points than {name}")
             locals_[made.name] = made
     if not step or not locals_:
         raise NotApplicableError(f"{name} reads no reduction of local ones over {rank}")
@@ -422,6 +446,14 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
         return draft.done()
     of = ", ".join(sorted(locals_))
     raise NotApplicableError(f"{show_einsum(einsum)}: no correction is known when {of} changes")
+
+
+def _inputs(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).inputs
+
+
+def _predicate(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate
 
 
 def _guarded(part: Expression) -> Expression | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +52,8 @@ class Found:
 
 
 def values(cascade: Cascade, given: Arrays) -> Found:
-    shapes = {part: SHAPES[part] for _, own in cascade.partitions for part in own}
-    for root, own in cascade.partitions:
-        assert prod(SHAPES[part] for part in own) == SHAPES[root]
+    cut = dict(cascade.partitions)
+    shapes = {part: SHAPES[part] for root in cascade.ranks for part in (root, *cut.get(root, ()))}
     try:
         needed = {name: given[name] for name in cascade.inputs}
         return Found(interpret(cascade, needed, shapes, keep_all=True))

@@ -103,7 +103,12 @@ def cascades(draw: st.DrawFn, *, cut: bool | None = None) -> str:
     text = _Text(("N1", "N0") if is_cut else ("N",))
     mask = draw(st.sampled_from((None, None, *MASKS)))
     for number in range(draw(st.integers(2, 6))):
-        if not (number and draw(st.integers(0, 4)) == 0 and _further(draw, text, f"T{number}")):
+        kind = draw(st.integers(0, 5))
+        if kind == 0:
+            _pair(draw, text, f"T{number}")
+        elif kind == 1:
+            _needed(draw, text, f"T{number}")
+        else:
             _statement(draw, text, f"T{number}", mask)
     made = [name for name in text.ranks if name not in INPUTS]
     ends = [
@@ -112,7 +117,7 @@ def cascades(draw: st.DrawFn, *, cut: bool | None = None) -> str:
         if not any(f"{name}[" in line for line in text.lines if not line.startswith(f"{name}["))
     ]
     others = [name for name in made if name not in ends]
-    extra = draw(st.lists(st.sampled_from(others), max_size=1)) if others else []
+    extra = [draw(st.sampled_from(others))] if others and draw(st.integers(0, 3)) == 0 else []
     return text.text([*ends, *extra])
 
 
@@ -158,19 +163,35 @@ def _statement(draw: st.DrawFn, text: _Text, name: str, mask: str | None) -> Non
         text.made_along(name, over)
 
 
-def _further(draw: st.DrawFn, text: _Text, name: str) -> bool:
-    """The last reduction reduced again, as it is; False if it is none that can be."""
-    line = text.lines[-1]
-    last, over = text.operands[-1]
-    rest = [v for v in text.order if v in over]
-    if not rest or f"{last} = " not in line:
-        return False
-    how = f" :: {line.rpartition(' :: ')[2].partition(' | ')[0]}" if " :: " in line else ""
-    gone = draw(st.sampled_from([*rest, rest[-1]]))
-    kept = tuple(v for v in rest if v != gone)
-    text.lines.append(f"{access(name, kept)} = {last}{how}")
-    text.made(name, kept)
-    return True
+def _pair(draw: st.DrawFn, text: _Text, name: str) -> None:
+    """A reduction of a product, and what it is reduced further to, times something or not."""
+    inner = [part.lower() for part in text.parts[1:]] or [text.step]
+    samples = [part.lower() for part in text.parts]
+    a = draw(st.sampled_from([one for one, used in text.operands if used == {"r", *samples}]))
+    how, joined = draw(st.sampled_from((("", "*"), (" :: max", "+"), (" :: min", "-"))))
+    kept = tuple(v for v in text.order if v not in inner)
+    local = access(f"P{name[1:]}", kept)
+    text.lines.append(f"{local} = {a}{draw(st.sampled_from(('', f' {joined} U[r]')))}{how}")
+    text.made(f"P{name[1:]}", kept)
+    more = "" if draw(st.booleans()) else f" {joined} {draw(st.sampled_from(('U[r]', '2')))}"
+    out = tuple(v for v in kept if v != (text.step if len(kept) > 1 else "r"))
+    text.lines.append(f"{access(name, out)} = {local}{more}{how}")
+    text.made(name, out)
+
+
+def _needed(draw: st.DrawFn, text: _Text, name: str) -> None:
+    """A reduction over all samples, and a statement over all of them that needs it."""
+    over = frozenset(text.order)
+    a = draw(st.sampled_from([one for one, used in text.operands if used == over]))
+    how = draw(st.sampled_from(("", " :: max", " :: min", " :: max")))
+    whole = access(f"P{name[1:]}", ("r",))
+    text.lines.append(f"{whole} = {a}{how}")
+    text.made(f"P{name[1:]}", ("r",))
+    within = draw(st.sampled_from([one for one, used in text.operands if used <= over]))
+    expression = draw(st.sampled_from(LEADING)).format(a=a, b=whole, c=within)
+    out = draw(st.sampled_from((text.order, ("r",), ("r", text.step))))
+    text.lines.append(f"{access(name, out)} = {expression}{draw(st.sampled_from(('', how)))}")
+    text.made(name, out)
 
 
 def _looked_at(mask: str, parts: tuple[str, ...]) -> set[str]:
