@@ -333,7 +333,7 @@ class _Run:
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
         if self._starts(shift) != 0:
-            raise NotApplicableError(f"{einsum.name}: {reference} is no number before its first")
+            raise NotApplicableError(f"{einsum.name}: {reference} is infinite before the first step")
         delta = self.draft.add(
             f"D{reference}", used(shift, cascade), shift, predicate=self._seen({*self.kept})
         )

@@ -35,7 +35,7 @@ CUT = {"partition": False, "localise": True, "split": True, "merge": True}
 """Kinds for which N has to be cut, or not, to apply often."""
 OFTEN = 0.25
 """Applied at least so often, of random cascades; `RARER` are others."""
-RARER = {"merge": 0.08}
+RARER = {"localise": 0.02, "shared": 0.08, "inline": 0.15}
 
 
 def rewrites(kind: str, cascade: Cascade) -> Iterator[Rewrite]:
@@ -79,16 +79,17 @@ def check(kind: str, cascade: Cascade, numbers: Arrays, counts: Counter[str]) ->
 
 def check_dead(cascade: Cascade, numbers: Arrays, counts: Counter[str]) -> None:
     """With some outputs alone: what they do not need goes."""
-    for count in range(1, len(cascade.outputs)):
-        for outputs in combinations(cascade.outputs, count):
-            fewer = dataclasses.replace(cascade, outputs=outputs)
-            made = Draft(fewer).done()
-            read = {a.tensor for e in made.einsums for a in e.inputs if a.tensor != e.name}
-            assert {t.name for t in made.tensors} == read | {*outputs}
-            found = verdict(fewer, made, numbers)
-            if not found.startswith("a value for what had none"):  # a dead one had none
-                assert found in VERDICTS, explained(fewer, made, found)
-            counts["dead"] += found == "same"
+    if len(cascade.outputs) == 1:
+        return
+    for outputs in combinations(cascade.outputs, len(cascade.outputs) - 1):
+        fewer = dataclasses.replace(cascade, outputs=outputs)
+        made = Draft(fewer).done()
+        read = {a.tensor for e in made.einsums for a in e.inputs if a.tensor != e.name}
+        assert {t.name for t in made.tensors} == read | {*outputs}
+        found = verdict(fewer, made, numbers)
+        if not found.startswith("a value for what had none"):  # a dead one had none
+            assert found in VERDICTS, explained(fewer, made, found)
+        counts["dead"] += found == "same"
 
 
 def law(kind: str, examples: int) -> Counter[str]:
@@ -97,6 +98,8 @@ def law(kind: str, examples: int) -> Counter[str]:
     @settings(
         max_examples=examples,
         deadline=None,
+        derandomize=True,
+        database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(cascades(cut=CUT.get(kind)), inputs)
