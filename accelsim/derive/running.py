@@ -334,11 +334,11 @@ class _Run:
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
         if self._starts(shift) != 0:
             raise NotApplicableError(f"{einsum.name}: {reference} is infinite before the first step")
-        delta = self.draft.add(
-            f"D{reference}", used(shift, cascade), shift, predicate=self._seen({*self.kept})
-        )
+        over = used(shift, cascade)
+        delta = self.draft.add(f"D{reference}", over, shift, predicate=self._seen(over))
         names = [f"R{einsum.name}", *(f"M{n}{einsum.name}" for n in range(1, len(found)))]
-        old = [self._count_of(one) if not self._goes_over(weight, one) else None for one in found]
+        terms = [joined(chain(Call("mul", (weight, f)), PRODUCTS), PRODUCTS) for f in found]
+        old = [None if self._goes_over(term) else self._count_of(term) for term in terms]
         values = [
             known if known is not None else self._running(wanted, 0)
             for known, wanted in zip(old, names, strict=True)
@@ -347,8 +347,7 @@ class _Run:
         for degree in reversed(range(len(found))):
             if old[degree] is not None:
                 continue
-            parts_of = chain(Call("mul", (weight, found[degree])), PRODUCTS)
-            local = self._local(joined(parts_of, PRODUCTS))
+            local = self._local(terms[degree])
             parts: list[Expression] = [values[degree]]
             for higher in range(degree + 1, len(found)):
                 factors = [values[higher], *([delta] * (higher - degree))]
@@ -367,16 +366,17 @@ class _Run:
         assert made is not None  # degree 0 is never a constant: it reads what is reduced
         return made
 
-    def _goes_over(self, weight: Expression, factor: Expression) -> bool:
-        return bool(used(Call("mul", (weight, factor)), self.cascade) & {self.step, *self.inner})
+    def _goes_over(self, term: Expression) -> bool:
+        return bool(used(term, self.cascade) & {self.step, *self.inner})
 
     def _count_of(self, constant: Expression) -> Expression:
-        """The sum of a constant over the points so far."""
+        """The sum of what is the same for all points, over those before a step."""
         if self.einsum.predicate or set(self.inner) != {
             part.lower() for part in self.cascade.parts(self.cascade.root(self.rank))[1:]
         }:
             raise NotApplicableError(f"{self.einsum.name}: a sum of constants needs a count")
-        product = Call("mul", (constant, Value(self._points(0))))
+        before = at_step(constant, self.references, self._old)
+        product = Call("mul", (before, Value(self._points(0))))
         return joined(chain(product, PRODUCTS), PRODUCTS)
 
     def _instead(self, end: Access) -> Cascade:

@@ -15,6 +15,8 @@ Arrays = dict[str, npt.NDArray[np.float64]]
 SHAPES = {"R": 3, "N": 6, "N1": 3, "N0": 2, "R1": 3, "R0": 1}
 LARGEST = 1e6
 """Of values on the way: more, and rounding alone may be more than the tolerance."""
+EXPONENT = 300.0
+"""Of values on the way: more, and the exponential of a difference may be none."""
 TOLERANCE = 1e-9
 NOT_DEFINED = "where it is not defined"
 VERDICTS = ("same", "large", "no meaning")
@@ -70,6 +72,8 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
     if first.error:
         return f"a value for what had none: {first.error}"
     if _largest(first.values) > LARGEST:
+        return "large"
+    if second.error and _largest(first.values) > EXPONENT:
         return "large"
     if second.error:
         return f"an error: {second.error}"

@@ -72,9 +72,11 @@ class _Text:
         self.operands.append((access(name, over), frozenset(over)))
 
     def made_along(self, name: str, over: tuple[str, ...]) -> None:
-        """A recurrence along the step's rank: read before a step, after it, at the end."""
+        """A recurrence along the step's rank: read after a step, at the end, and before a step
+        where it begins with a number: laws of numbers say nothing of -inf."""
         self.ranks[name] = tuple(v.upper() for v in over)
-        for index in (self.step, f"{self.step}+1", self.step.upper()):
+        before = () if "inf" in self.initial[name] else (self.step,)
+        for index in (*before, f"{self.step}+1", self.step.upper()):
             at = tuple(index if v == self.step else v for v in over)
             gone = {self.step} if index.isupper() else set()
             self.operands.append((access(name, at), frozenset(over) - gone))
