@@ -32,9 +32,10 @@ from accelsim.cascade.nodes import (
     iteration_variables,
     reduced_variables,
     whole_coordinates,
+    wholes,
 )
 from accelsim.cascade.operators import OPERATORS
-from accelsim.cascade.whole import Whole, evaluate, variables
+from accelsim.cascade.whole import Whole, evaluate, names, variables
 from accelsim.errors import AccelsimError, Fault, nearest
 
 Array = npt.NDArray[np.float64]
@@ -192,6 +193,9 @@ class _Run:
                     f"give the shape of {' or '.join(open_[:-1])} (parts of {root})"
                 )
         needed = {rank for tensor in self.cascade.tensors for rank in tensor.ranks}
+        ranks = {p for root in self.cascade.ranks for p in (root, *self.cascade.parts(root))}
+        said = {n for e in self.cascade.einsums for whole in wholes(e) for n in names(whole)}
+        needed |= said & ranks  # a shape in a formula
         empty = sorted(rank for rank, extent in self.shapes.items() if extent < 1)
         if empty:
             message = f"{empty[0]} has shape {self.shapes[empty[0]]}; expected at least 1"

@@ -333,7 +333,9 @@ class _Run:
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
         if self._starts(shift) != 0:
-            raise NotApplicableError(f"{einsum.name}: {reference} is infinite before the first step")
+            raise NotApplicableError(
+                f"{einsum.name}: {reference} is infinite before the first step"
+            )
         over = used(shift, cascade)
         delta = self.draft.add(f"D{reference}", over, shift, predicate=self._seen(over))
         names = [f"R{einsum.name}", *(f"M{n}{einsum.name}" for n in range(1, len(found)))]

@@ -5,6 +5,7 @@ Those that do not apply raise NotApplicableError with the reason. What they rely
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -40,7 +41,9 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
     if own != [rank.lower()]:
         raise NotApplicableError(f"{rank} has more variables than {rank.lower()}: {', '.join(own)}")
     taken = {*cascade.ranks, *named, *(t.name for t in cascade.tensors)}
-    if len(parts) < 2 or {*parts, *(p.lower() for p in parts)} & taken:
+    are_names = all(re.fullmatch("[A-Z][A-Z0-9]*", part) for part in parts)
+    free = not {*parts, *(p.lower() for p in parts)} & taken
+    if len(parts) < 2 or len({*parts}) < len(parts) or not (are_names and free):
         raise NotApplicableError(f"{rank} is cut into two parts or more, with names of their own")
     draft = Draft(cascade)
     draft.partitions = (*cascade.partitions, (rank, tuple(parts)))

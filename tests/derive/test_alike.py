@@ -12,7 +12,15 @@ from accelsim.derive import isomorphism, renamed
 from tests.derive.numbers import both
 
 SHIPPED = "attention_1pass"
-OTHER_NAMES = {"RM": "TOP", "RD": "BELOW", "SLN": "E1", "LM": "G", "QK": "S", "M1": "J1", "M0": "J0"}
+OTHER_NAMES = {
+    "RM": "TOP",
+    "RD": "BELOW",
+    "SLN": "E1",
+    "LM": "G",
+    "QK": "S",
+    "M1": "J1",
+    "M0": "J0",
+}
 
 
 def shipped() -> str:
@@ -27,9 +35,7 @@ def with_other_names(text: str) -> str:
 
 
 def commuted(text: str) -> str:
-    text = text.replace(
-        "max(RM[b,h,m1,p], LM[b,h,m1,p])", "max(LM[b,h,m1,p], RM[b,h,m1,p])"
-    )
+    text = text.replace("max(RM[b,h,m1,p], LM[b,h,m1,p])", "max(LM[b,h,m1,p], RM[b,h,m1,p])")
     text = text.replace("Q[b,h,e,p] * K[b,h,e,m1,m0]", "K[b,h,e,m1,m0] * Q[b,h,e,p]")
     return text.replace("SLD[b,h,m1,p] + SPD[b,h,m1,p]", "SPD[b,h,m1,p] + SLD[b,h,m1,p]")
 
@@ -65,9 +71,7 @@ def test_order_of_statements_does_not_matter() -> None:
     swapped = text.replace(first, "@").replace(second, first).replace("@", second)
     found = renamed(cascade_from_text(swapped), verbs.load_cascade(SHIPPED))
     assert found is not None
-    assert [e.name for e in found.einsums] == [
-        e.name for e in verbs.load_cascade(SHIPPED).einsums
-    ]
+    assert [e.name for e in found.einsums] == [e.name for e in verbs.load_cascade(SHIPPED).einsums]
 
 
 DIFFERENT = {

@@ -41,9 +41,7 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
         "N is no rank of drawn that is whole",
     ),
     (
-        lambda: partition(
-            rows(RUNS, "T[r] = S[r,N]", initial="{S: 0}"), "N", ("N1", "N0")
-        ),
+        lambda: partition(rows(RUNS, "T[r] = S[r,N]", initial="{S: 0}"), "N", ("N1", "N0")),
         "N is iterative: a recurrence along it cannot be cut",
     ),
     (
@@ -133,9 +131,7 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
         "T reads no reduction of local ones over N1",
     ),
     (
-        lambda: localise(
-            rows(*LOCAL, "T[r] = abs(X[r,n1,n0] - G[r])", cut=True), "T", "N1"
-        ),
+        lambda: localise(rows(*LOCAL, "T[r] = abs(X[r,n1,n0] - G[r])", cut=True), "T", "N1"),
         "T[r] = abs(X[r,n1,n0] - G[r]): no correction is known when G changes",
     ),
     (
@@ -174,9 +170,7 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
         "T is not polynomial in RG: abs(X[r,n] - RG[r,N])",
     ),
     (
-        lambda: run(
-            run(rows(RUNNING_MAX, "T[r] = max(X[r,n], G[r]) :: max"), "G", "N"), "T", "N"
-        ),
+        lambda: run(run(rows(RUNNING_MAX, "T[r] = max(X[r,n], G[r]) :: max"), "G", "N"), "T", "N"),
         "T[r] = max(X[r,n], RG[r,N]) :: max: no correction is known when RG changes",
     ),
     (  # the shift of a maximum from nothing is no number
@@ -200,6 +194,7 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
         "RG looks at fewer points than T",
     ),
 )
+
 
 @pytest.mark.parametrize(("rewrite", "message"), REFUSALS, ids=[m for _, m in REFUSALS])
 def test_refuses(rewrite: Callable[[], Cascade], message: str) -> None:
