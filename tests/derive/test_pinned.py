@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accelsim.cascade import cascade_from_text
-from accelsim.derive import NotApplicableError, run, shared
+from accelsim.derive import NotApplicableError, factor, run, shared
 from tests.derive.kept import drawn, explained, verdict
 from tests.derive.texts import text
 
@@ -26,6 +26,16 @@ def test_run(lines: tuple[str, str]) -> None:
     for seed in range(5):
         found = verdict(cascade, made, drawn(cascade, seed, "normal"))
         assert found == "same", explained(cascade, made, found)
+
+
+@pytest.mark.parametrize(
+    "line", ["T[r] = (X[r,n] - U[r]) * Y[r,n]", "T[r] = U[r] * X[r,n] - Y[r,n] / U[r]"]
+)
+def test_factor_keeps_signs(line: str) -> None:
+    cascade = cascade_from_text(text(line))
+    made = factor(cascade, "T")
+    found = verdict(cascade, made, drawn(cascade, 1, "normal"))
+    assert found == "same", explained(cascade, made, found)
 
 
 @pytest.mark.parametrize(
