@@ -27,8 +27,10 @@ from accelsim.cascade.nodes import (
     End,
     iteration_variables,
     reduced_variables,
+    wholes,
 )
 from accelsim.cascade.points import Array, Grid, Mask, Points
+from accelsim.cascade.whole import names
 from accelsim.errors import AccelsimError, Fault, nearest
 
 
@@ -158,6 +160,9 @@ class _Run:
                     f"give the shape of {' or '.join(open_[:-1])} (parts of {root})"
                 )
         needed = {rank for tensor in self.cascade.tensors for rank in tensor.ranks}
+        ranks = {p for root in self.cascade.ranks for p in (root, *self.cascade.parts(root))}
+        said = {n for e in self.cascade.einsums for whole in wholes(e) for n in names(whole)}
+        needed |= said & ranks  # a shape in a formula
         empty = sorted(rank for rank, extent in self.shapes.items() if extent < 1)
         if empty:
             message = f"{empty[0]} has shape {self.shapes[empty[0]]}; expected at least 1"

@@ -55,7 +55,7 @@ def derive(
     if partition is not None:
         root, _, text = partition.partition("=")
         parts = [part.strip() for part in text.split(",") if part.strip()]
-        if len(parts) < 2 or rank not in (None, root):
+        if not root or len(parts) < 2 or rank not in (None, root):
             own = "" if rank is None else f" of {rank}, the rank that is asked for"
             message = f"--partition: expected a rank and its parts{own}, such as M=M1,M0"
             raise AccelsimError(f"{message}, got {partition!r}")

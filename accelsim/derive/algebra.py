@@ -1,7 +1,9 @@
 """The laws that rewriting relies on, as data: a new operator joins by stating its own.
 
-They hold of real numbers. Laws that would destroy the range of floating point are left out on
-purpose: exp(x - r) is never split into exp(x) / exp(r), and (x - r)^2 is never expanded.
+They hold of real numbers, not of infinite ones: a cascade that makes -inf on the way (other than
+by a maximum under a predicate, which has its guard) is none that they speak of. Laws that would
+destroy the range of floating point are left out on purpose: exp(x - r) is never split into
+exp(x) / exp(r), and (x - r)^2 is never expanded.
 """
 
 from __future__ import annotations

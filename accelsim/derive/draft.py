@@ -18,6 +18,16 @@ class NotApplicableError(AccelsimError):
     """A rewrite does not apply; the message says why."""
 
 
+def statement(cascade: Cascade, name: str) -> Einsum:
+    """The Einsum that writes a tensor. Raises NotApplicableError for inputs and unknown names."""
+    found = next((einsum for einsum in cascade.einsums if einsum.name == name), None)
+    if found is None:
+        known = name in cascade.inputs
+        why = "is an input" if known else f"is no tensor of {cascade.name}"
+        raise NotApplicableError(f"{name} {why}")
+    return found
+
+
 class Draft:
     """Statements by the tensor that they write; in order, as far as they do not need each other."""
 

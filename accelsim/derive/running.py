@@ -11,7 +11,7 @@ general; moments: Chan, Golub and LeVeque (1983).
 
 from __future__ import annotations
 
-from math import comb
+from math import comb, inf, isinf
 
 from accelsim.cascade import Access, Cascade, Einsum, show_einsum
 from accelsim.cascade.nodes import (
@@ -28,7 +28,7 @@ from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Apply, Int, Named, Variable, Whole
 from accelsim.derive.algebra import DISTRIBUTES, PRODUCTS, SUMS, Group
 from accelsim.derive.corrections import at_step, correction, derivatives
-from accelsim.derive.draft import Draft, NotApplicableError
+from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
     chain,
@@ -67,9 +67,7 @@ def run(cascade: Cascade, name: str, rank: str) -> Cascade:
 class _Run:
     def __init__(self, cascade: Cascade, name: str, rank: str) -> None:
         self.cascade, self.rank = cascade, rank
-        if name in cascade.inputs:
-            raise NotApplicableError(f"{name} is an input")
-        self.einsum = cascade.einsum(name)
+        self.einsum = statement(cascade, name)
         self.step = next((v for v in self.einsum.reduced if cascade.rank_of(v) == rank), "")
         if not self.step or self.einsum.reduce not in DISTRIBUTES:
             raise NotApplicableError(f"{name} does not reduce {rank} with + or a maximum")
@@ -89,6 +87,7 @@ class _Run:
                 )
         self.always = conditions(self.einsum, cascade, self.kept)
         self.references = self._references()
+        self._is_never_before()
 
     def _references(self) -> set[str]:
         found = set()
@@ -103,6 +102,24 @@ class _Run:
             if _is_late(access, self.rank, self.late):
                 found.add(access.tensor)
         return found
+
+    def _is_never_before(self) -> None:
+        """Whether a maximum that it needs is of something at each of its points.
+
+        At points that the maximum leaves out there may be none yet, which is no number.
+        """
+        needed, new = set(self.references), set(self.references)
+        while new:
+            new = {a.tensor for n in new for a in _inputs(self.cascade, n)} - needed
+            needed |= new
+        for name in needed:
+            if not isinf(self.cascade.tensor(name).initial or 0):
+                continue
+            of = {name, *(a.tensor for a in _inputs(self.cascade, name))}
+            if not {c for one in of for c in _predicate(self.cascade, one)} <= {
+                *self.einsum.predicate
+            }:
+                raise NotApplicableError(f"{name} looks at fewer points than {self.einsum.name}")
 
     def run(self) -> Cascade:
         einsum, group = self.einsum, DISTRIBUTES[self.einsum.reduce]
@@ -123,13 +140,57 @@ class _Run:
         )
 
     def _change(self, expression: Expression, group: Group) -> Expression | None:
-        """What the correction is when references go on by a step; None without one."""
+        """What the correction is when references go on by a step; None without one.
+
+        It has to be the same for all points: of the step it may know what references are there.
+        """
+
+        def same(access: Access) -> Expression:
+            return access
+
+        of = correction(expression, group, self.references, same, same)
+        if of is None or not used(of, self.cascade) <= {*self.kept}:
+            return None
         found = correction(
             expression, group, self.references, self._old, self._new, guarded=self.guarded
         )
-        if found is None or used(found, self.cascade) - {self.step, *self.kept}:
-            return None
-        return found
+        return found if found is not None and self._starts(found) == 0 else None
+
+    def _starts(self, expression: Expression) -> float | None:
+        """Its value before the first step, as far as it is inf, -inf or not (0); None: not known.
+
+        A maximum of nothing is -inf, and so is the logarithm of an empty sum.
+        """
+        known = {e.name for e in self.cascade.einsums}
+        match expression:
+            case Access(tensor=tensor, indices=indices):
+                initial = self.draft.tensors[tensor].initial
+                if initial is not None and At(self.step) in indices:
+                    return initial if isinf(initial) else 0
+                einsum = self.draft.einsums.get(tensor)
+                made = einsum is not None and tensor not in known
+                return self._starts(einsum.expression) if einsum and made else 0
+            case Call("log", (a,)) if any(At(self.step) in r.indices for r in accesses(a)):
+                return -inf
+            case Call("exp", (a,)):
+                found = self._starts(a)
+                return 0 if found == -inf else found
+            case Call("neg", (a,)):
+                found = self._starts(a)
+                return None if found is None else -found
+            case Call("add", (a, b)):
+                return self._starts(Call("sub", (a, Call("neg", (b,)))))
+            case Call("sub", (a, b)):
+                first, second = self._starts(a), self._starts(b)
+                if first is None or second is None or first == second != 0:
+                    return None
+                return first - second
+            case Call("subexp", (a, b)):
+                return 0 if self._starts(a) == -inf else self._starts(Call("sub", (a, b)))
+            case Call(arguments=arguments):
+                return 0 if all(self._starts(a) == 0 for a in arguments) else None
+            case _:
+                return 0
 
     # References ---------------------------------------------------------------------------------
 
@@ -146,7 +207,7 @@ class _Run:
             moved = tuple(here if i == End(self.rank) else i for i in access.indices)
             return Access(access.tensor, moved)
         einsum = self.cascade.einsum(access.tensor)
-        if einsum.reduced:
+        if einsum.reduced or self.cascade.tensor(einsum.name).initial is not None:
             raise NotApplicableError(f"{einsum.name} is needed as it runs, and is not running yet")
         at: dict[str, Index] = {
             out.variable: index
@@ -259,21 +320,27 @@ class _Run:
         weight = joined(Chain(tuple(fixed), of.minus), PRODUCTS)
         change = self._change(weight, PRODUCTS)
         polynomial = joined(Chain(tuple(moved)), PRODUCTS)
-        by = {a.tensor for a in accesses(polynomial) if a.tensor in self.references}
+        by = {a for a in accesses(polynomial) if a.tensor in self.references}
         if change is None or len(by) != 1:
             raise self._refused()
-        (reference,) = by
+        (of_it,) = by
+        if not used(of_it, cascade) <= {*self.kept}:
+            raise self._refused()
+        reference = of_it.tensor
         found = derivatives(polynomial, reference)
         if found is None:
             text = show_einsum(Einsum(einsum.output, polynomial)).partition(" = ")[2]
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
-        of_it = next(a for a in accesses(polynomial) if a.tensor == reference)
         shift = Call("sub", (self._new(of_it), self._old(of_it)))
-        delta = self.draft.add(
-            f"D{reference}", used(shift, cascade), shift, predicate=self._seen({*self.kept})
-        )
+        if self._starts(shift) != 0:
+            raise NotApplicableError(
+                f"{einsum.name}: {reference} is infinite before the first step"
+            )
+        over = used(shift, cascade)
+        delta = self.draft.add(f"D{reference}", over, shift, predicate=self._seen(over))
         names = [f"R{einsum.name}", *(f"M{n}{einsum.name}" for n in range(1, len(found)))]
-        old = [self._count_of(one) if not self._goes_over(weight, one) else None for one in found]
+        terms = [joined(chain(Call("mul", (weight, f)), PRODUCTS), PRODUCTS) for f in found]
+        old = [None if self._goes_over(term) else self._count_of(term) for term in terms]
         values = [
             known if known is not None else self._running(wanted, 0)
             for known, wanted in zip(old, names, strict=True)
@@ -282,8 +349,7 @@ class _Run:
         for degree in reversed(range(len(found))):
             if old[degree] is not None:
                 continue
-            parts_of = chain(Call("mul", (weight, found[degree])), PRODUCTS)
-            local = self._local(joined(parts_of, PRODUCTS))
+            local = self._local(terms[degree])
             parts: list[Expression] = [values[degree]]
             for higher in range(degree + 1, len(found)):
                 factors = [values[higher], *([delta] * (higher - degree))]
@@ -302,16 +368,17 @@ class _Run:
         assert made is not None  # degree 0 is never a constant: it reads what is reduced
         return made
 
-    def _goes_over(self, weight: Expression, factor: Expression) -> bool:
-        return bool(used(Call("mul", (weight, factor)), self.cascade) & {self.step, *self.inner})
+    def _goes_over(self, term: Expression) -> bool:
+        return bool(used(term, self.cascade) & {self.step, *self.inner})
 
     def _count_of(self, constant: Expression) -> Expression:
-        """The sum of a constant over the points so far."""
+        """The sum of what is the same for all points, over those before a step."""
         if self.einsum.predicate or set(self.inner) != {
             part.lower() for part in self.cascade.parts(self.cascade.root(self.rank))[1:]
         }:
             raise NotApplicableError(f"{self.einsum.name}: a sum of constants needs a count")
-        product = Call("mul", (constant, Value(self._points(0))))
+        before = at_step(constant, self.references, self._old)
+        product = Call("mul", (before, Value(self._points(0))))
         return joined(chain(product, PRODUCTS), PRODUCTS)
 
     def _instead(self, end: Access) -> Cascade:
@@ -330,7 +397,7 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
     What it reads has to be a reduction of local ones over the rank alone (see `split`). Raises
     NotApplicableError with the reason.
     """
-    einsum = cascade.einsum(name)
+    einsum = statement(cascade, name)
     step = next((v for v in einsum.iterated if cascade.rank_of(v) == rank), "")
     locals_: dict[str, Einsum] = {}
     for access in einsum.inputs:
@@ -340,6 +407,9 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
         if [cascade.rank_of(v) for v in made.reduced] == [rank] and isinstance(
             made.expression, Access
         ):
+            seen = {*made.predicate, *_predicate(cascade, made.expression.tensor)}
+            if not seen <= {*einsum.predicate}:
+                raise NotApplicableError(f"{made.name} looks at fewer points than {name}")
             locals_[made.name] = made
     if not step or not locals_:
         raise NotApplicableError(f"{name} reads no reduction of local ones over {rank}")
@@ -378,6 +448,14 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
         return draft.done()
     of = ", ".join(sorted(locals_))
     raise NotApplicableError(f"{show_einsum(einsum)}: no correction is known when {of} changes")
+
+
+def _inputs(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).inputs
+
+
+def _predicate(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate
 
 
 def _guarded(part: Expression) -> Expression | None:

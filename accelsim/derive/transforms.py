@@ -5,6 +5,7 @@ Those that do not apply raise NotApplicableError with the reason. What they rely
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from functools import partial
 from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
 from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
-from accelsim.derive.draft import Draft, NotApplicableError
+from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
     chain,
@@ -40,7 +41,9 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
     if own != [rank.lower()]:
         raise NotApplicableError(f"{rank} has more variables than {rank.lower()}: {', '.join(own)}")
     taken = {*cascade.ranks, *named, *(t.name for t in cascade.tensors)}
-    if len(parts) < 2 or {*parts, *(p.lower() for p in parts)} & taken:
+    are_names = all(re.fullmatch("[A-Z][A-Z0-9]*", part) for part in parts)
+    free = not {*parts, *(p.lower() for p in parts)} & taken
+    if len(parts) < 2 or len({*parts}) < len(parts) or not (are_names and free):
         raise NotApplicableError(f"{rank} is cut into two parts or more, with names of their own")
     draft = Draft(cascade)
     draft.partitions = (*cascade.partitions, (rank, tuple(parts)))
@@ -76,7 +79,7 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
 def inline(cascade: Cascade, name: str) -> Cascade:
     """Put the expression of a point-wise Einsum in the place of its tensor, everywhere."""
     draft = Draft(cascade)
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     if einsum.reduced:
         raise NotApplicableError(f"{name} is a reduction")
     _is_free(cascade, name)
@@ -104,7 +107,7 @@ def inline(cascade: Cascade, name: str) -> Cascade:
 def merge(cascade: Cascade, name: str) -> Cascade:
     """A reduction that one other Einsum reduces further, with the same operator: one for both."""
     draft = Draft(cascade)
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     if not einsum.reduced:
         raise NotApplicableError(f"{name} is no reduction")
     _is_free(cascade, name)
@@ -140,7 +143,7 @@ def factor(cascade: Cascade, name: str) -> Cascade:
     A sum of terms becomes one reduction for each; a product with a sum of which a part can be
     pulled out is multiplied out.
     """
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     group = DISTRIBUTES.get(einsum.reduce)
     if not einsum.reduced or group is None:
         raise NotApplicableError(f"{name} is no reduction over which an operator distributes")
@@ -234,7 +237,7 @@ def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
 
     Of what distributes over it, factors without the inner variables are left to the outer one.
     """
-    einsum = _einsum(cascade, name)
+    einsum = statement(cascade, name)
     gone = set(inner)
     outer = [v for v in einsum.reduced if v not in gone]
     if not gone or not gone <= set(einsum.reduced) or not outer:
@@ -370,12 +373,6 @@ def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Casc
             return None
         draft.einsums[reader.name] = made
     return draft.done()
-
-
-def _einsum(cascade: Cascade, name: str) -> Einsum:
-    if name in cascade.inputs:
-        raise NotApplicableError(f"{name} is an input")
-    return cascade.einsum(name)
 
 
 def _is_plain(cascade: Cascade, name: str) -> None:

@@ -1,0 +1,134 @@
+"""The command: what it prints and writes, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from accelsim import verbs
+from accelsim.analysis import passes
+from accelsim.cascade import cascade_from_text, latex, show
+from accelsim.cli import app, main
+
+
+def called(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["derive", *arguments])
+
+
+def test_steps_and_the_cascade_are_shown() -> None:
+    shown = called("log_sum_exp")
+    assert shown.exit_code == 0
+    assert "log_sum_exp: running, passes over N" in shown.output
+    for step in ("inline", "run", "GM", "SD", "passes_before", "passes_after"):
+        assert step in shown.output
+    assert "RSD[r,n+1] = LSD[r,n] + SSD[r,n]" in shown.output
+
+
+def test_the_record() -> None:
+    shown = called("mean_variance", "--partition", "N=N1,N0", "--json")
+    assert shown.exit_code == 0
+    record = json.loads(shown.stdout)
+    assert record["from"] == "mean_variance"
+    assert (record["rank"], record["passes"], record["way"]) == ("N", 1, "running")
+    assert record["steps"][0] == {
+        "rewrite": "partition",
+        "of": "N",
+        "passes_before": 2,
+        "passes_after": 2,
+    }
+    for before, after in zip(record["steps"], record["steps"][1:], strict=False):
+        assert before["passes_after"] == after["passes_before"]
+    assert {way["way"] for way in record["ways"]} >= {"deferred", "running", "local"}
+    made = cascade_from_text(record["yaml"])
+    assert passes(made).passes["N"] == 1
+    assert record["latex"] == latex(made)
+    assert record["error"] < 1e-12
+
+
+def test_files_are_written(tmp_path: Path) -> None:
+    yaml, tex = tmp_path / "made" / "one.yaml", tmp_path / "one.tex"
+    shown = called(
+        "attention_3pass",
+        "--passes",
+        "1",
+        "--partition",
+        "M=M1,M0",
+        "--like",
+        "attention_1pass",
+        "--yaml",
+        str(yaml),
+        "--latex",
+        str(tex),
+    )
+    assert shown.exit_code == 0
+    made = verbs.load_cascade(str(yaml))
+    shipped = verbs.load_cascade("attention_1pass")
+    assert made.einsums == shipped.einsums
+    assert made.tensors == shipped.tensors
+    assert made.description.startswith("Derived from attention_3pass: partition M, inline A")
+    assert tex.read_text() == latex(made)
+    assert "einsums:" not in shown.output  # it is in the file
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(show(verbs.load_cascade("log_sum_exp")))
+    assert called(str(path), "--rank", "N").exit_code == 0
+
+
+BAD = (
+    (("nowhere",), "nowhere"),
+    (("log_sum_exp", "--rank", "Q"), "log_sum_exp has no rank 'Q': its ranks are R, N"),
+    (
+        ("log_sum_exp", "--partition", "N"),
+        "--partition: expected a rank and its parts, such as M=M1,M0, got 'N'",
+    ),
+    (("log_sum_exp", "--partition", "N=N1"), "got 'N=N1'"),
+    (("log_sum_exp", "--partition", "=N1,N0"), "got '=N1,N0'"),
+    (("log_sum_exp", "--partition", "Q=Q1,Q0"), "has no rank 'Q'"),
+    (
+        ("log_sum_exp", "--partition", "N=N1,N0", "--rank", "R"),
+        "expected a rank and its parts of R, the rank that is asked for",
+    ),
+    (("log_sum_exp", "--partition", "N=R,X"), "names of their own"),
+    (("log_sum_exp", "--partition", "N=N1,N1"), "names of their own"),
+    (("log_sum_exp", "--partition", "N=n1,n0"), "names of their own"),
+    (("log_sum_exp", "--partition", "N=1,2"), "names of their own"),
+    (("attention_1pass", "--partition", "M=M1,M0"), "M is cut already, into M1, M0"),
+    (("layer_norm",), "2 passes over N at least, by the rewrites that are known, not 1"),
+    (("mean_absolute_deviation",), "SA is not polynomial in MU: abs(X[r,n] - MU[r])"),
+    (("log_sum_exp", "--like", "nothing"), "nothing"),
+    (
+        ("log_sum_exp", "--like", "attention_1pass"),
+        "what was found (running) is not attention_1pass, names apart",
+    ),
+    (
+        ("attention_3pass", "--like", "attention_1pass"),
+        "attention_1pass cuts M=M1,M0: --partition",
+    ),
+    (("log_sum_exp", "--yaml", "/proc/none/x.yaml"), "/proc/none"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_told(
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["accelsim", "derive", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+
+
+def test_no_passes_is_no_number_of_passes() -> None:
+    assert called("log_sum_exp", "--passes", "0").exit_code != 0

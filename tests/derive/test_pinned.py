@@ -1,0 +1,72 @@
+"""Small cascades on which a rewrite was wrong once, or would be by an easy mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelsim.cascade import cascade_from_text
+from accelsim.derive import NotApplicableError, factor, run, shared
+from tests.derive.kept import drawn, explained, verdict
+from tests.derive.texts import text
+
+MEAN = "M[r] = X[r,n1,n0]"
+RUN = (
+    (MEAN, "T[r] = (X[r,n1,n0] - M[r]) * U[r]"),  # the sum of a constant, with its weight
+    (MEAN, "T[r] = X[r,n1,n0] + M[r] * M[r]"),  # a moment that knows the reference alone
+    (MEAN, "T[r] = X[r,n1,n0] * M[r] + square(M[r]) * U[r]"),
+    (MEAN, "T[r] = (X[r,n1,n0] - M[r]) * exp(M[r])"),
+    ("M[] = W[n1,n0]", "T[r] = X[r,n1,n0] * M[] | r >= 1"),  # a condition on another rank
+)
+
+
+@pytest.mark.parametrize("lines", RUN, ids=[line for _, line in RUN])
+def test_run(lines: tuple[str, str]) -> None:
+    cascade = cascade_from_text(text(*lines, cut=True))
+    made = run(run(cascade, "M", "N1"), "T", "N1")
+    for seed in range(5):
+        found = verdict(cascade, made, drawn(cascade, seed, "normal"))
+        assert found == "same", explained(cascade, made, found)
+
+
+@pytest.mark.parametrize(
+    "line", ["T[r] = (X[r,n] - U[r]) * Y[r,n]", "T[r] = U[r] * X[r,n] - Y[r,n] / U[r]"]
+)
+def test_factor_keeps_signs(line: str) -> None:
+    cascade = cascade_from_text(text(line))
+    made = factor(cascade, "T")
+    found = verdict(cascade, made, drawn(cascade, 1, "normal"))
+    assert found == "same", explained(cascade, made, found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["T[r] = exp(G[r] - X[r,n])", "T[r] = X[r,n] + G[r] :: max"],
+    ids=["inverse of a maximum", "maximum of a maximum"],
+)
+def test_corrections_that_start_infinite_are_refused(line: str) -> None:
+    """exp(new - old) from a maximum of nothing is inf, and 0 * inf no number."""
+    cascade = run(cascade_from_text(text("G[r] = X[r,n] :: max", line)), "G", "N")
+    with pytest.raises(NotApplicableError):
+        run(cascade, "T", "N")
+
+
+TWINS = (
+    ("A[r] = subexp(X[r,n], Y[r,n])", "B[r] = subexp(Y[r,n], X[r,n])", "{}", "A[r] / B[r]"),
+    ("A[r,n+1] = A[r,n] + X[r,n]", "B[r,n+1] = B[r,n] + X[r,n]", "{A: 0, B: 1}", "A[r,N] * B[r,N]"),
+    ("A[r] = X[r,n] :: max", "B[r] = X[r,n] :: min", "{}", "A[r] - B[r]"),
+    ("A[r] = X[r,n] | n <= r", "B[r] = X[r,n] | n >= r", "{}", "A[r] - B[r]"),
+)
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=[a for a, *_ in TWINS])
+def test_what_looks_alike_is_not_shared(twin: tuple[str, str, str, str]) -> None:
+    first, second, initial, both = twin
+    cascade = cascade_from_text(text(first, second, f"T[r] = {both}", initial=initial))
+    made = shared(cascade)
+    assert [e.name for e in made.einsums] == ["A", "B", "T"]
+
+
+def test_true_twins_are_one() -> None:
+    lines = ("A[r] = X[r,n] * Y[r,n]", "B[r] = Y[r,n] * X[r,n]", "T[r] = A[r] + B[r]")
+    made = shared(cascade_from_text(text(*lines)))
+    assert [e.name for e in made.einsums] == ["A", "T"]
