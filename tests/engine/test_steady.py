@@ -286,7 +286,8 @@ def test_the_result_says_what_was_executed() -> None:
     done = result.phases[0]["extrapolation"]
     assert result.tasks > 10**11 > 10**4 > done["executed"]
     names = ("name", "executed", "skipped", "period", "transient", "failed_probes", "reason")
-    assert [tuple(loop) for loop in done["loops"]] == [names] * 3
+    assert [tuple(loop) for loop in done["loops"]] == [(*names, "at_once")] * 3
+    assert [loop["at_once"] for loop in done["loops"]] == [1, 1, 1]
     assert [loop["period"] for loop in done["loops"]] == [1, 1, 1]
 
 
