@@ -87,7 +87,7 @@ def simulate(
     lowered = dataclasses.replace(program.lower(mapped), warm=warm)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
     formats = {p.tensor: p.word_bytes for nest in mapped.nests for p in nest.placements}
-    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats)
+    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats, warm)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
     result = measure(
         lowered,
@@ -475,8 +475,10 @@ def _bounds(
     shapes: dict[str, int],
     tables: analysis.Tables,
     formats: dict[str, Fraction] | None = None,
+    warm: bool = False,
 ) -> dict[str, Any]:
-    return analysis.bounds(built, shapes, machine_rates(machine), tables, formats).as_json()
+    rates = dataclasses.replace(machine_rates(machine), warm=warm)
+    return analysis.bounds(built, shapes, rates, tables, formats).as_json()
 
 
 def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
@@ -491,4 +493,5 @@ def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
             )
             for unit in machine.units
         },
+        cache_bytes=(machine.cache.level.capacity_bytes or 0) if machine.cache else 0,
     )

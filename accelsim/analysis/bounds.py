@@ -27,17 +27,21 @@ from accelsim.errors import AccelsimError
 class MachineRates:
     """What of a machine bounds depend on.
 
-    units: name -> (processing elements, operation -> cycles on one of them).
+    units: name -> (processing elements, operation -> cycles on one of them). cache_bytes: what may
+    stay on chip when a run is over; and was there before it began, where it is warm.
     """
 
     word_bytes: Fraction
     dram_bytes_per_cycle: Fraction
     units: Mapping[str, tuple[int, Mapping[str, Fraction]]]
+    cache_bytes: int = 0
+    warm: bool = False
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """traffic_bytes: inputs read once, outputs written once. Cycles exactly; `by` says which."""
+    """traffic_bytes: inputs read once, outputs written once. traffic_cycles: of what of that cannot
+    be in a cache before or after. Cycles exactly; `by` says which."""
 
     traffic_bytes: Fraction
     traffic_cycles: Fraction
@@ -101,8 +105,12 @@ def bounds(
             if cycles > best:
                 best, who = cycles, group
     each = formats or {}
-    moved = sum((n * each.get(t, rates.word_bytes) for t, n in words.items()), Fraction(0))
-    return Bounds(moved, moved / rates.dram_bytes_per_cycle, best, who)
+    sizes = {t: n * each.get(t, rates.word_bytes) for t, n in words.items()}
+    read = sum((n for t, n in sizes.items() if t in cascade.inputs), Fraction(0))
+    written = sum(sizes.values(), Fraction(0)) - read
+    outside = max(Fraction(0), written - rates.cache_bytes)
+    outside += max(Fraction(0), read - rates.cache_bytes) if rates.warm else read
+    return Bounds(read + written, outside / rates.dram_bytes_per_cycle, best, who)
 
 
 def compulsory_words(

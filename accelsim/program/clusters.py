@@ -9,12 +9,14 @@ from math import ceil, prod
 
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
-from accelsim.errors import MappingError
+from accelsim.errors import AccelsimError, MappingError
 from accelsim.mapping import Binding, Mapping, Nest, span
 from accelsim.program.draft import DraftEdge, DraftTask
-from accelsim.program.instance import inner_guard
+from accelsim.program.instance import inner_guard, instances
 from accelsim.program.launch import Channel, Hold, Launch, Memory, Moved
-from accelsim.program.program import Server
+from accelsim.program.program import Program, Server
+from accelsim.program.ticks import LIMIT
+from accelsim.program.visits import executed
 
 TICKS_PER_CYCLE = 256
 """Of programs with launches: their times are rounded up to one of these."""
@@ -87,6 +89,39 @@ def check_launched(mapping: Mapping) -> None:
             faults.append(mapping.source.fault((*at, "serial"), message, help=help, key=True))
     if faults:
         raise MappingError(faults)
+
+
+def check_time(made: Program) -> None:
+    """Raise AccelsimError when launches could take longer than 64-bit ticks can tell.
+
+    As if one thing followed the other on one cluster, and each cluster waited for all of it.
+    """
+    memory = made.memory
+    if memory is None:
+        return
+    channels = [c for c in (*memory.inner, memory.port, memory.cache, memory.outer) if c]
+    per_byte = sum((c.ticks_per_byte for c in channels), Fraction(0))
+    late = memory.cache_latency + sum(c.latency for c in channels)
+    total = Fraction(0)
+    for phase in made.phases:
+        if phase.launch is None:
+            continue
+        waits = max((edge.latency for edge in phase.edges), default=0)
+        total += phase.launch.cost
+        total += instances(phase) * max(phase.launch.start, phase.launch.next)
+        for task, times in zip(phase.tasks, executed(phase), strict=True):
+            each = Fraction(task.occupancy + waits)
+            each += sum(hold.ticks for hold in (*task.also, *task.slows))
+            if task.moved is not None:
+                moved = phase.moved[task.moved]
+                each += late + 2 * (moved.elements * moved.word_bytes * per_byte + len(channels))
+            total += times * each
+    if total * made.clusters >= LIMIT:
+        cycles = float(total / made.ticks_per_cycle)
+        raise AccelsimError(
+            f"a run of up to {cycles:.3g} cycles on {made.clusters} clusters does not fit 64-bit "
+            "time: look at the machine's launch times, latencies and bandwidths"
+        )
 
 
 def launch(machine: Machine, nest: Nest) -> Launch | None:

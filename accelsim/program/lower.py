@@ -97,6 +97,7 @@ def lower(mapping: Mapping) -> Program:
         clusters.memory(machine, servers),
     )
     check(made)
+    clusters.check_time(made)
     return made
 
 

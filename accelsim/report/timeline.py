@@ -48,7 +48,8 @@ def _events(program: Program, execution: Execution) -> Iterator[dict[str, Any]]:
     for phase, run in zip(program.phases, execution.phases, strict=True):
         yield from _tasks(program, phase, run.record, micros)
         yield from _occupancy(phase, run.record, micros, run.begin)
-        yield from _bandwidth(program, phase, run.record, micros)
+        if phase.launch is None:  # of a launch, one cluster's tasks are recorded, not its channels
+            yield from _bandwidth(program, phase, run.record, micros)
 
 
 def _named(what: str, thread: int, name: str) -> dict[str, Any]:

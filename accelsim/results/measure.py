@@ -35,6 +35,9 @@ def measure(
     """
     counted = list(happened(program, [run.executed.tolist() for run in execution.phases]))
     energy = _energy(machine, counted)
+    outside = _outside(machine, execution)
+    if outside:  # behind a cache it is no task that moves it
+        energy[machine.outermost.name] += _energy_outside(machine, outside)
     registers = {
         unit.name: sum((n for a, n in counted if a.part == unit.name), Fraction(0))
         * (REGISTER_READS * unit.register_read_pj + REGISTER_WRITES * unit.register_write_pj)
@@ -68,7 +71,7 @@ def measure(
             name: {einsum: _share(time, total) for einsum, time in active[name].items()}
             for name in units
         },
-        traffic_bytes={**traffic(machine, counted), **_outside(machine, execution)},
+        traffic_bytes={**traffic(machine, counted), **outside},
         traffic_by_tensor=traffic_by_tensor(machine, counted)
         | _outside_by_tensor(machine, execution),
         actions=action_table(counted),
@@ -129,6 +132,16 @@ def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[st
     for action, count in counted:
         out[action.part] += count * cost[action.part, action.action]
     return out
+
+
+def _energy_outside(
+    machine: Machine, outside: Mapping[str, Mapping[str, int | float]]
+) -> Fraction:
+    """pJ of what a cache reads and writes of the outermost level, in its lines."""
+    level = machine.outermost
+    moved = outside[level.name]
+    per_line = moved["read"] * level.read_pj + moved["write"] * level.write_pj
+    return Fraction(per_line) / level.line_bytes
 
 
 def _without_energies(machine: Machine) -> list[str]:
