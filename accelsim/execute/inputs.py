@@ -27,9 +27,7 @@ _TYPES: dict[str, Any] = {
 """Types of values as safetensors names them."""
 
 
-def drawn(
-    own: Sizes, seed: int, scale: Mapping[str, float] | None = None
-) -> dict[str, Array]:
+def drawn(own: Sizes, seed: int, scale: Mapping[str, float] | None = None) -> dict[str, Array]:
     """Inputs from a seed: standard normal; of one rank, as slopes are, even from 0 to 1.
 
     scale: input -> what its values are multiplied by. Raises AccelsimError for no input.
@@ -38,7 +36,9 @@ def drawn(
     for name in factors:
         if name not in own.cascade.inputs:
             help = nearest(name, own.cascade.inputs)
-            raise AccelsimError(Fault(f"scale: {name} is no input of {own.cascade.name}", help=help))
+            raise AccelsimError(
+                Fault(f"scale: {name} is no input of {own.cascade.name}", help=help)
+            )
     generator, memory = np.random.default_rng(seed), own.empty()
     shapes = {name: memory.input_shape(name) for name in own.cascade.inputs}
     values = {

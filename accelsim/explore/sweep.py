@@ -269,9 +269,7 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
     return _chosen(document, known)
 
 
-def _executed_columns(
-    document: spec.Document[SweepSpec], axes: Row, *, everything: bool
-) -> Row:
+def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
     """Columns of a point on numbers; without any, and with everything, all measures."""
     assert document.spec.execute is not None
     workload, runs = _asked(document, axes)
