@@ -156,8 +156,9 @@ def execute(
 
     mapping_name, model, seq_len, settings: as for `simulate`. inputs: an array per input of the
     cascade, or files (NAME=FILE.npy, FILE.safetensors); without any, drawn from the seed. scale:
-    input -> what its drawn values are multiplied by. formats: TENSOR, TENSOR.accumulate or TENSOR.LEVEL -> a number format; the rest is float64. check: also
-    how far the outputs are from float64. progress: called with the share done.
+    input -> what its drawn values are multiplied by. formats: TENSOR, TENSOR.accumulate or
+    TENSOR.LEVEL -> a number format; the rest is float64. check: also how far the outputs are from
+    float64. progress: called with the share done.
     """
     from accelsim.execute import outcome
     from accelsim.execute.written import settled

@@ -26,7 +26,7 @@ from accelsim.cascade.nodes import (
 )
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Whole, evaluate, variables
-from accelsim.errors import AccelsimError, NotANumberError
+from accelsim.errors import NotANumberError
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -35,10 +35,8 @@ def drawn(own: Sizes, seed: int, scale: Mapping[str, float] | None = None) -> di
     factors = scale or {}
     for name in factors:
         if name not in own.cascade.inputs:
-            help = nearest(name, own.cascade.inputs)
-            raise AccelsimError(
-                Fault(f"scale: {name} is no input of {own.cascade.name}", help=help)
-            )
+            message = f"scale: {name} is no input of {own.cascade.name}"
+            raise AccelsimError(Fault(message, help=nearest(name, own.cascade.inputs)))
     generator, memory = np.random.default_rng(seed), own.empty()
     shapes = {name: memory.input_shape(name) for name in own.cascade.inputs}
     values = {
