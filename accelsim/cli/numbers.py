@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import inf, nan
 from pathlib import Path
 from typing import Annotated
 
@@ -93,13 +93,18 @@ def execute(
 
 
 def _factors(text: str) -> dict[str, float]:
+    """NAME=FACTOR, with commas between. Raises AccelsimError."""
     found: dict[str, float] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        name, _, factor = (part.strip() for part in item.partition("="))
+        name, _, written = (part.strip() for part in item.partition("="))
         try:
-            found[name] = float(factor)
+            factor = float(written)
         except ValueError:
-            found[name] = nan
-        if not name or not isfinite(found[name]):
-            raise AccelsimError(f"--scale: expected NAME=FACTOR, such as Q=0.125, got {item!r}")
+            factor = nan
+        if not name or not 0 < factor < inf:
+            expected = "expected NAME=FACTOR, a factor above 0, such as Q=0.125"
+            raise AccelsimError(f"--scale: {expected}, got {item!r}")
+        if name in found:
+            raise AccelsimError(f"--scale: {name} is given twice")
+        found[name] = factor
     return found

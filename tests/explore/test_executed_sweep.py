@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ def test_faults_name_the_point(tmp_path: Path, change: tuple[str, str], message:
     assert message in str(error.value)
 
 
+def test_accesses_must_be_those_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = verbs.execute
+
+    def other(*args: Any, **more: Any) -> Any:
+        return dataclasses.replace(honest(*args, **more), differences=("one more",))
+
+    monkeypatch.setattr(verbs, "execute", other)
+    with pytest.raises(AccelsimError, match="not what the Program states"):
+        swept(tmp_path, SWEEP)
+
+
 def test_times_do_not_come_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(SWEEP)
     (tmp_path / "v.csv").write_text("format,scores,seq_len,value\nfloat16,1,256,1.0\n")
@@ -130,6 +144,8 @@ COMMAND = ["execute", "--mapping", "fusemax__attention_1pass", "--model", "bert"
         ("Q", "expected NAME=FACTOR"),
         ("=2", "expected NAME=FACTOR"),
         ("Q=inf", "expected NAME=FACTOR"),
+        ("Q=0", "a factor above 0"),
+        ("Q=1,Q=2", "Q is given twice"),
     ],
 )
 def test_a_scale_that_is_none(scale: str, message: str) -> None:
