@@ -92,6 +92,10 @@ class CapacityError(MappingError):
     """A mapping needs more of a level than the machine has."""
 
 
+class NotANumberError(AccelsimError):
+    """A value is not a number where it is defined: 0/0, or inf - inf."""
+
+
 def _source_order(fault: Fault) -> tuple[str, int, int]:
     if fault.position is None:
         return ("", 0, 0)

@@ -146,6 +146,7 @@ def execute(
     *,
     inputs: Mapping[str, npt.ArrayLike] | Sequence[str] = (),
     seed: int = 0,
+    scale: Mapping[str, float] | None = None,
     formats: Mapping[str, str] | None = None,
     settings: Sequence[str] = (),
     check: bool = False,
@@ -154,9 +155,10 @@ def execute(
     """Run a mapping's loop nest on numbers, tile by tile, and count what is accessed.
 
     mapping_name, model, seq_len, settings: as for `simulate`. inputs: an array per input of the
-    cascade, or files (NAME=FILE.npy, FILE.safetensors); without any, drawn from the seed. formats:
-    TENSOR, TENSOR.accumulate or TENSOR.LEVEL -> a number format; the rest is float64. check: also
-    how far the outputs are from float64. progress: called with the share done.
+    cascade, or files (NAME=FILE.npy, FILE.safetensors); without any, drawn from the seed. scale:
+    input -> what its drawn values are multiplied by. formats: TENSOR, TENSOR.accumulate or
+    TENSOR.LEVEL -> a number format; the rest is float64. check: also how far the outputs are from
+    float64. progress: called with the share done.
     """
     from accelsim.execute import outcome
     from accelsim.execute.written import settled
@@ -173,6 +175,7 @@ def execute(
         loaded.tables,
         inputs,
         seed=seed,
+        scale=scale or {},
         formats=written,
         check=check,
         progress=progress,

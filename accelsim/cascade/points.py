@@ -26,7 +26,7 @@ from accelsim.cascade.nodes import (
 )
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Whole, evaluate, variables
-from accelsim.errors import AccelsimError
+from accelsim.errors import NotANumberError
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -108,7 +108,7 @@ class Points:
     ) -> tuple[Array, Mask | None]:
         """Values, reduced, with an axis of 1 for what is reduced; where they are defined.
 
-        None: everywhere. Raises AccelsimError: a NaN where it is defined.
+        None: everywhere. Raises NotANumberError: a NaN where it is defined.
         """
         holds = self._conditions(einsum, grid)
         inside = _all(holds)
@@ -132,7 +132,7 @@ class Points:
             extents = [1 if axis in reduced else n for axis, n in enumerate(grid.shape)]
             defined = np.broadcast_to(kept, extents)
         if np.isnan(values if defined is None else values[defined]).any():
-            raise AccelsimError(
+            raise NotANumberError(
                 f"{einsum.name} is not a number at some point (0/0, or inf - inf); "
                 "every row of a softmax needs a finite score"
             )

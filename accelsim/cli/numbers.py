@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,9 @@ def execute(
         typer.Option("--input", help="NAME=FILE.npy, or FILE.safetensors for those of its names"),
     ] = None,
     seed: Annotated[int, typer.Option(help="of random inputs, when no file is given")] = 0,
+    scale: Annotated[
+        str, typer.Option(help="NAME=FACTOR, with commas between: of inputs from the seed")
+    ] = "",
     check: Annotated[
         bool, typer.Option("--check", help="print the error against whole tensors in float64")
     ] = False,
@@ -72,6 +76,7 @@ def execute(
             seq_len,
             inputs=inputs or (),
             seed=seed,
+            scale=_factors(scale),
             formats=read_formats(formats),
             settings=with_kind(kind, settings),
             check=check,
@@ -85,3 +90,21 @@ def execute(
         Console().print(outcome_tables(found))
     if found.differences:
         raise AccelsimError("what was accessed is not what the Program states")
+
+
+def _factors(text: str) -> dict[str, float]:
+    """NAME=FACTOR, with commas between. Raises AccelsimError."""
+    found: dict[str, float] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, written = (part.strip() for part in item.partition("="))
+        try:
+            factor = float(written)
+        except ValueError:
+            factor = nan
+        if not name or not 0 < factor < inf:
+            expected = "expected NAME=FACTOR, a factor above 0, such as Q=0.125"
+            raise AccelsimError(f"--scale: {expected}, got {item!r}")
+        if name in found:
+            raise AccelsimError(f"--scale: {name} is given twice")
+        found[name] = factor
+    return found

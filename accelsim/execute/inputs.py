@@ -27,14 +27,23 @@ _TYPES: dict[str, Any] = {
 """Types of values as safetensors names them."""
 
 
-def drawn(own: Sizes, seed: int) -> dict[str, Array]:
-    """Inputs from a seed: standard normal; of one rank, as slopes are, even from 0 to 1."""
+def drawn(own: Sizes, seed: int, scale: Mapping[str, float] | None = None) -> dict[str, Array]:
+    """Inputs from a seed: standard normal; of one rank, as slopes are, even from 0 to 1.
+
+    scale: input -> what its values are multiplied by. Raises AccelsimError for no input.
+    """
+    factors = scale or {}
+    for name in factors:
+        if name not in own.cascade.inputs:
+            message = f"scale: {name} is no input of {own.cascade.name}"
+            raise AccelsimError(Fault(message, help=nearest(name, own.cascade.inputs)))
     generator, memory = np.random.default_rng(seed), own.empty()
     shapes = {name: memory.input_shape(name) for name in own.cascade.inputs}
-    return {
+    values = {
         name: generator.standard_normal(shape) if len(shape) > 1 else generator.random(shape)
         for name, shape in shapes.items()
     }
+    return {name: factors.get(name, 1.0) * own for name, own in values.items()}
 
 
 def from_files(

@@ -97,6 +97,7 @@ def of(
     inputs: Mapping[str, npt.ArrayLike] | Sequence[str],
     *,
     seed: int,
+    scale: Mapping[str, float],
     formats: Formats,
     check: bool,
     progress: Progress | None,
@@ -118,8 +119,10 @@ def of(
         given, unused = from_files(inputs, mapped.cascade)
         said += unused
     if not given:
-        given = drawn(own, seed)
-        about = {**about, "seed": seed}
+        given = drawn(own, seed, scale)
+        about = {**about, "seed": seed, **({"scale": dict(scale)} if scale else {})}
+    elif scale:
+        raise AccelsimError("scale: it is of inputs that are drawn, and these are given")
     try:
         done = execute(
             mapped, program, shapes, given, tables=tables, formats=formats, progress=progress

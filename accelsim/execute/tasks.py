@@ -214,7 +214,7 @@ class Tasks:
         except AccelsimError as error:
             where = ", ".join(f"{v} = {grid.start(v)}" for v in grid.variables)
             message = f"{error.faults[0].message}; in the tile from {where} on"
-            raise AccelsimError(message).at(einsum.position) from None
+            raise type(error)(message).at(einsum.position) from None
         if defined is not None:
             values = np.where(defined, values, np.nan)
         for operation, times in point_operations(binding.einsum).items():

@@ -127,6 +127,8 @@ def _family(document: Document, name: str) -> _Family:
     given = document.spec.families[name]
     folder = Path(document.source.name).parent
     points = sweep.load(str(folder / given.rows))
+    if points.spec.execute is not None:
+        raise AccelsimError(f"{given.rows}: its runs are executed on numbers, which gives no time")
     kept_out = tuple(n.at for n in document.spec.calibrated.values() if n.family == name)
     rows = tuple(_published(folder / given.published, given, points.spec))
     return _Family(name, given, points, rows, kept_out)

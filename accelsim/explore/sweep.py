@@ -14,6 +14,9 @@ from typing import Any
 
 from accelsim import spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
+from accelsim.execute.formats import format_named
+from accelsim.execute.written import read_formats
+from accelsim.explore.executed import executed
 from accelsim.files import write_output
 from accelsim.results import Result
 from accelsim.spec.studies import CaseSpec, SweepSpec
@@ -36,7 +39,9 @@ def load(path: str, inside: tuple[Path, ...] = ()) -> spec.Document[SweepSpec]:
         beside = Path(source.name).parent / sweep.base
         base = load(str(beside), (*inside, own)).spec
         before = base.cases
-        sweep = sweep.model_copy(update={"axes": {**base.axes, **sweep.axes}})
+        axes = {**base.axes, **sweep.axes}
+        execute = sweep.execute or base.execute
+        sweep = sweep.model_copy(update={"axes": axes, "execute": execute})
     faults: list[Fault] = []
     if any(type(n) is not int or n < 1 for n in sweep.axes.get("seq_len", ())):
         message = "seq_len: expected whole numbers from 1 on"
@@ -66,6 +71,7 @@ def load(path: str, inside: tuple[Path, ...] = ()) -> spec.Document[SweepSpec]:
                     message = f"axis {axis} has no value {value!r}"
                     faults.append(source.fault(at, message, help=nearest(str(value), known)))
     faults += _loose_names(document, sweep)
+    faults += _on_numbers(document, sweep)
     if faults:
         raise SpecError(faults)
     whole = sweep.model_copy(update={"cases": [*before, *sweep.cases]})
@@ -97,8 +103,36 @@ def _loose_names(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[F
             own = (*here, "runs", name)
             if run.mapping is not None:
                 look(run.mapping, (*own, "mapping"), "mapping")
-            for number, text in enumerate(run.set):
-                look(text, (*own, "set", number))
+            for field in ("set", "formats"):
+                for number, text in enumerate(getattr(run, field)):
+                    look(text, (*own, field, number))
+    return faults
+
+
+def _on_numbers(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fault]:
+    """Formats that are none; what only a sweep that executes can have, and what it cannot."""
+    source, faults = document.source, []
+    if sweep.execute is not None and sweep.warm:
+        message = "warm: executed on numbers, nothing has a time"
+        faults.append(source.fault(("warm",), message, key=True))
+    for index, case in enumerate(sweep.cases):
+        for name, run in case.runs.items():
+            own = ("cases", index, "runs", name)
+            if sweep.execute is None:
+                for field in ("formats", "scale"):
+                    if getattr(run, field):
+                        message = f"{field}: only with `execute: {{seed: 0}}` in the sweep"
+                        faults.append(source.fault((*own, field), message, key=True))
+                continue
+            for number, text in enumerate(run.formats):
+                try:
+                    for written in read_formats(text).values():
+                        if not _BRACES.search(written):
+                            format_named(written)
+                except AccelsimError as error:
+                    fault = error.faults[0]
+                    at = (*own, "formats", number)
+                    faults.append(source.fault(at, fault.message, help=fault.help))
     return faults
 
 
@@ -136,9 +170,12 @@ def rows(
     number = prod(len(values) for values in sweep.axes.values())
     for done, axes in enumerate(_points(sweep)):
         try:
-            results = point(document, axes)
-            more = measures(results) if everything else {}
-            found = more | _columns(document, results)
+            if sweep.execute is not None:
+                found = _executed_columns(document, axes, everything=everything)
+            else:
+                results = point(document, axes)
+                more = measures(results) if everything else {}
+                found = more | _columns(document, results)
             for name in found.keys() & axes.keys():
                 message = f"axes.{name}: {name} is a measure; give the axis another name"
                 raise SpecError(document.source.fault(("axes", name), message, key=True))
@@ -221,8 +258,7 @@ DEFAULT = ("dram_bytes", "cycles", "seconds", "energy_pj", "energy_all_registers
 
 def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
     of_point = measures(results)
-    columns = document.spec.columns
-    if not columns:
+    if not document.spec.columns:
         shares = [f"utilization_{unit}" for unit in next(iter(results.values())).active]
         return {name: of_point[name] for name in (*DEFAULT, *shares)}
     known = of_point | {
@@ -230,8 +266,34 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
         for run, result in results.items()
         for name, value in measures({run: result}).items()
     }
+    return _chosen(document, known)
+
+
+def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
+    """Columns of a point on numbers; without any, and with everything, all measures."""
+    assert document.spec.execute is not None
+    workload, runs = _asked(document, axes)
+    if len(runs) > 1:
+        message = f"a point on numbers has one run, this {len(runs)}: {', '.join(runs)}"
+        raise AccelsimError(message)
+    (run,) = runs.values()
+    known = executed(
+        run.mapping,
+        workload,
+        axes.get("seq_len"),
+        seed=document.spec.execute.seed,
+        scale=run.scale,
+        formats=run.formats,
+        settings=run.settings,
+    )
+    more = known if everything or not document.spec.columns else {}
+    return more | _chosen(document, known)
+
+
+def _chosen(document: spec.Document[SweepSpec], known: Row) -> Row:
+    """The columns that a sweep asks for. Raises SpecError for no measure."""
     out = {}
-    for name, measure in columns.items():
+    for name, measure in document.spec.columns.items():
         if measure not in known:
             message = f"columns.{name}: no measure {measure!r}"
             help = nearest(measure, known)
@@ -240,31 +302,38 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
     return out
 
 
-def _asked(
-    document: spec.Document[SweepSpec], axes: Row
-) -> tuple[str, dict[str, str], dict[str, list[str]]]:
-    """Workload, mapping of each run and settings of each run at a point."""
+@dataclasses.dataclass
+class _Run:
+    """What all cases that apply to a point say of a run."""
+
+    mapping: str = ""
+    settings: list[str] = dataclasses.field(default_factory=list)
+    formats: dict[str, str] = dataclasses.field(default_factory=dict)
+    scale: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def _asked(document: spec.Document[SweepSpec], axes: Row) -> tuple[str, dict[str, _Run]]:
+    """Workload and runs of a point."""
     workload = ""
-    mappings: dict[str, str] = {}
-    settings: dict[str, list[str]] = {}
+    runs: dict[str, _Run] = {}
+    beside = Path(document.source.name).parent
     for case in document.spec.cases:
         if any(axes[axis] not in _listed(wanted) for axis, wanted in case.when.items()):
             continue
         workload = case.workload or workload
         for name, run in case.runs.items():
+            found = runs.setdefault(name, _Run())
             if run.mapping is not None:
-                mappings[name] = run.mapping
-            settings.setdefault(name, []).extend(_filled(text, axes) for text in run.set)
-    loose = [name for name in settings if name not in mappings]
-    if not mappings or not workload or loose:
+                found.mapping = _placed(_filled(run.mapping, axes), beside)
+            found.settings += [_filled(text, axes) for text in run.set]
+            for text in run.formats:
+                found.formats |= read_formats(_filled(text, axes))
+            found.scale |= {tensor: float(factor) for tensor, factor in run.scale.items()}
+    loose = [name for name, run in runs.items() if not run.mapping]
+    if not runs or not workload or loose:
         what = f"a mapping for {', '.join(loose)}" if loose else "a run and a workload"
         raise AccelsimError(f"{document.source.name}: no case gives {what}")
-    beside = Path(document.source.name).parent
-    return (
-        _placed(_filled(workload, axes), beside),
-        {name: _placed(_filled(mapping, axes), beside) for name, mapping in mappings.items()},
-        settings,
-    )
+    return _placed(_filled(workload, axes), beside), runs
 
 
 def point(
@@ -275,17 +344,17 @@ def point(
     engine_name: str = "steady",
 ) -> dict[str, Result]:
     """Results of the runs of a point, by their names. more: settings of all, after its own."""
-    workload, mappings, settings = _asked(document, axes)
+    workload, runs = _asked(document, axes)
     return {
         name: verbs.simulate(
-            mapping,
+            run.mapping,
             workload,
             axes.get("seq_len"),
             engine_name=engine_name,
-            settings=[*settings.get(name, ()), *more],
+            settings=[*run.settings, *more],
             warm=document.spec.warm,
         ).result
-        for name, mapping in mappings.items()
+        for name, run in runs.items()
     }
 
 

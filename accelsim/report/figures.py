@@ -100,6 +100,8 @@ def _series(plot: PlotSpec, rows: Sequence[Row]) -> dict[tuple[str, str], list[t
                     continue
                 help = nearest(measure, row)
                 raise AccelsimError(Fault(f"{plot.title}: no column {measure!r}", help=help))
+            if row[measure] is None:  # a value that is not a number
+                continue
             value = _measured(plot, row, measure)
             if base is not None:
                 other = _measured(plot, base, measure)

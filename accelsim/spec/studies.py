@@ -6,14 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
-from accelsim.spec.records import Name, Record, Text
+from accelsim.spec.records import Name, Rate, Record, Text
 
 
 class RunSpec(Record):
-    """One run of a sweep's point. set: PATH=VALUE, as on the command line."""
+    """One run of a sweep's point. set: PATH=VALUE, as on the command line.
+
+    Where the sweep executes: formats: TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT.
+    scale: input -> what its drawn values are multiplied by.
+    """
 
     mapping: Text | None = None
     set: list[Text] = Field(default_factory=list)
+    formats: list[Text] = Field(default_factory=list)
+    scale: dict[Name, Rate] = Field(default_factory=dict)
 
 
 class CaseSpec(Record):
@@ -24,6 +30,12 @@ class CaseSpec(Record):
     runs: dict[Name, RunSpec] = Field(default_factory=dict)
 
 
+class ExecuteSpec(Record):
+    """Runs are executed on numbers in place of simulated. seed: of their inputs."""
+
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+
+
 class SweepSpec(Record):
     """A study's sweep file: one point per combination of the values of its axes.
 
@@ -31,7 +43,7 @@ class SweepSpec(Record):
     settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
     value. base: a sweep file whose axes and cases come first. columns: name -> measure
     (docs/studies.md), of a point or of one run (RUN.MEASURE). warm: caches begin each launch as the
-    same launch has left them before.
+    same launch has left them before. execute: one run a point, on numbers.
     """
 
     sweep: Name
@@ -39,6 +51,7 @@ class SweepSpec(Record):
     source: Text
     base: Text | None = None
     warm: StrictBool = False
+    execute: ExecuteSpec | None = None
     axes: dict[Name, list[Any]] = Field(default_factory=dict)
     cases: list[CaseSpec] = Field(default_factory=list)
     columns: dict[Text, Text] = Field(default_factory=dict)
@@ -56,6 +69,7 @@ class PlotSpec(Record):
     """One figure of a report.
 
     rows: a sweep file. y: a measure or several. series, panel: axes. where: points that are shown.
+    Rows in which y is empty (a value that is not a number) are left out.
     over: a point of an axis by which all are divided; `inverse` the other way round (speed-ups).
     """
 
