@@ -134,9 +134,7 @@ def _energy(machine: Machine, counted: list[tuple[Action, Fraction]]) -> dict[st
     return out
 
 
-def _energy_outside(
-    machine: Machine, outside: Mapping[str, Mapping[str, int | float]]
-) -> Fraction:
+def _energy_outside(machine: Machine, outside: Mapping[str, Mapping[str, int | float]]) -> Fraction:
     """pJ of what a cache reads and writes of the outermost level, in its lines."""
     level = machine.outermost
     moved = outside[level.name]
