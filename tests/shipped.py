@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from accelsim import spec
 from tests.launches import walks
-from tests.launches.walks import Seen
+from tests.launches.walks import Seen, Walk
 
 _OF_FUSEMAX = {
     "attention_1pass",
@@ -83,6 +83,17 @@ _LISTS = [[[0], [1, 0], [0, 2]], [[0], [0, 1], [2, 0, 3]]]
 _GROUPED = {"b": 2, "h": 4, "g": 2, "p": 300, "m": 700, "d": 64, "p0": 128, "m0": 128}
 _SPARSE = {"b": 2, "h": 2, "g": 1, "p": 150, "m": 220, "d": 64, "p0": 64, "m0": 64}
 _PAGES = [[8, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def _of_half(walk: Walk) -> Walk:
+    """With inputs of 8 bits."""
+    launches = [
+        [a._replace(size=a.size // 2) if a.tensor in {"Q", "K", "V"} else a for a in launch]
+        for launch in walk.launches
+    ]
+    return replace(walk, launches=launches)
+
+
 LAUNCHED = {
     walk.mapping: walk
     for walk in (
@@ -92,6 +103,7 @@ LAUNCHED = {
             replace(walks.flash_fwd(**_GROUPED, seen=Seen(400)), mapping=name)
             for name in ("h100__fa2", "h100__fa3", "a100__fa2")
         ),
+        _of_half(replace(walks.flash_fwd(**_GROUPED, seen=Seen(400)), mapping="h100__fa3_fp8")),
         walks.pingpong(b=2, h=2, p=256, m=300, d=64, p0=64, m0=64, offset=44),
         walks.flash1(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64, offset=100),
         *(walk(b=1, h=2, p=500, m=600, d=64, p0=64, m0=64) for walk in walks.TRAINED),
