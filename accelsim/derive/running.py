@@ -220,14 +220,24 @@ class _Run:
         inside = {a.tensor for a in einsum.inputs if _is_late(a, self.rank, self.late)}
         expression = at_step(expression, inside, lambda a: self._at(a, offset))
         expression = replaced(expression, lambda part: self._counted(part, offset))
-        if offset == 0 or self.guarded:
-            expression = replaced(expression, _guarded)
+        expression = replaced(expression, self._guarded)
         over = used(expression, self.cascade)
         name = f"{einsum.name}{'NEW' if offset else 'OLD'}"
         return self.draft.add(name, {*over, self.step}, expression, predicate=self._seen(over))
 
     def _seen(self, over: set[str]) -> tuple[Whole, ...]:
         return tuple(c for c in self.always if used_whole(c, self.cascade) <= over)
+
+    def _guarded(self, part: Expression) -> Expression | None:
+        """A quotient that is 0 where it is one by 0: nothing that counts has been seen yet."""
+        match part:
+            case Call("div", (a, b)):
+                quotient = Call("div", (replaced(a, self._guarded), b))
+                if b in (Value(self._points(1)), Value(Named(self.cascade.root(self.rank)))):
+                    return quotient  # never 0
+                return Call("where", (b, quotient, Literal(0.0)))
+            case _:
+                return None
 
     def _counted(self, part: Expression, offset: int) -> Expression | None:
         """The shape of the rank, which counts its points, as the number of those so far."""
@@ -429,6 +439,8 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
         return found
 
     gone = {v for v in einsum.reduced if v != step}
+    if einsum.reduced and einsum.reduce not in DISTRIBUTES:
+        raise NotApplicableError(f"{name} does not reduce with + or a maximum")
     wanted = [DISTRIBUTES[einsum.reduce]] if einsum.reduced else [PRODUCTS, SUMS]
     for group in wanted:
         change = correction(einsum.expression, group, locals_, local, lambda access: access)
@@ -456,13 +468,3 @@ def _inputs(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
 
 def _predicate(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
     return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate
-
-
-def _guarded(part: Expression) -> Expression | None:
-    """A quotient that is 0 where it is one by 0: nothing has been seen yet."""
-    match part:
-        case Call("div", (a, b)):
-            a = replaced(a, _guarded)
-            return Call("where", (b, Call("div", (a, b)), Literal(0.0)))
-        case _:
-            return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import isfinite, prod
 
 from accelsim.analysis import passes
 from accelsim.analysis.counts import total_counts
@@ -72,6 +72,7 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
     like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
     with what stops it.
     """
+    found = [one for one in found if one.error is None or isfinite(one.error)]
     reached = [one for one in found if one.cost.passes <= most]
     if not reached:
         least = min(found, key=lambda one: one.cost)

@@ -90,7 +90,8 @@ def difference(
         if (np.isnan(a) != np.isnan(b)).any():
             return float("inf")
         largest = np.nanmax(np.abs(a), initial=(usual or {}).get(name, 0.0))
-        apart = np.nanmax(np.abs(np.where(a == b, 0.0, a - b)), initial=0.0)
+        with np.errstate(invalid="ignore"):  # infinities that are equal
+            apart = np.nanmax(np.abs(np.where(a == b, 0.0, a - b)), initial=0.0)
         worst = max(worst, float(apart / largest if largest > 0 else apart))
     return worst
 
