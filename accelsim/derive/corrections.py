@@ -99,10 +99,10 @@ def derivatives(expression: Expression, by: str) -> list[Expression] | None:
     found, factorial = [expression], 1
     while True:
         following = _derivative(found[-1], by)
-        if following is None or len(found) > MOST:
-            return None
         if following == Literal(0.0):
             break
+        if following is None or len(found) > MOST:
+            return None
         found.append(following)
     out = []
     for degree, one in enumerate(found):

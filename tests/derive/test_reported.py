@@ -44,3 +44,12 @@ def test_a_form_that_overflows_is_not_chosen() -> None:
         assert one.error is not None
         if one.cost.passes == 1:
             assert not np.isfinite(one.error)
+
+
+def test_fourth_moments() -> None:
+    lines = ("S[r] = X[r,n]", "MU[r] = S[r] / N", "T[r] = square(square(X[r,n] - MU[r]))")
+    made = derive(ways(cascade_from_text(text(*lines)), "N", ("N1", "N0")))
+    assert made.cost.passes == 1
+    data = np.random.default_rng(0).normal(size=(2, 12)) + 5
+    found = interpret(made.cascade, {"X": data}, {"N0": 4})["T"]
+    assert found == pytest.approx(((data - data.mean(1)[:, None]) ** 4).sum(1))
