@@ -126,7 +126,8 @@ def with_edge(name: str, by: int) -> Case:
     (nest, *others) = mapped.nests
     place, own = next((n, p) for n, p in enumerate(nest.placements) if p.ends)
     end = own.ends[0]
-    kept = np.where(end.kept < end.size, end.kept + by, end.kept)
+    inside = (end.kept > 0) & (end.kept < end.size)
+    kept = np.where(inside, end.kept + by, end.kept)
     placements = list(nest.placements)
     placements[place] = replace(own, ends=(replace(end, kept=kept), *own.ends[1:]))
     nests = (replace(nest, placements=tuple(placements)), *others)
