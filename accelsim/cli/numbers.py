@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from accelsim.cli.app import Json, Kind, Settings, app, print_json, with_kind
+from accelsim.cli.app import Json, Kind, Settings, app, print_json, progress, with_kind
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output
 
@@ -67,9 +66,7 @@ def execute(
         raise AccelsimError(f"--seed: expected 0 or more, got {seed}")
     if save is not None:
         check_output(save)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("executing", total=1.0)
+    with progress("executing") as told:
         found = verbs.execute(
             mapping,
             model,
@@ -80,7 +77,7 @@ def execute(
             formats=read_formats(formats),
             settings=with_kind(kind, settings),
             check=check,
-            progress=lambda share: bar.update(shown, completed=share),
+            progress=told,
         )
     if save is not None:
         write_safetensors(save, found.outputs)
@@ -94,17 +91,15 @@ def execute(
 
 def _factors(text: str) -> dict[str, float]:
     """NAME=FACTOR, with commas between. Raises AccelsimError."""
+    from accelsim.execute.written import read_pairs
+
+    expected = "NAME=FACTOR, a factor above 0, such as Q=0.125"
     found: dict[str, float] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, _, written = (part.strip() for part in item.partition("="))
+    for name, value in read_pairs(text, "--scale", expected).items():
         try:
-            factor = float(written)
+            found[name] = float(value)
         except ValueError:
-            factor = nan
-        if not name or not 0 < factor < inf:
-            expected = "expected NAME=FACTOR, a factor above 0, such as Q=0.125"
-            raise AccelsimError(f"--scale: {expected}, got {item!r}")
-        if name in found:
-            raise AccelsimError(f"--scale: {name} is given twice")
-        found[name] = factor
+            found[name] = nan
+        if not 0 < found[name] < inf:
+            raise AccelsimError(f"--scale: expected {expected}, got {f'{name}={value}'!r}")
     return found

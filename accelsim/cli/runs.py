@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from accelsim.cli.app import Json, Kind, Settings, app, print_json, with_kind
+from accelsim.cli.app import Json, Kind, Settings, app, print_json, progress, with_kind
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output
 
@@ -87,9 +86,7 @@ def run(
         raise AccelsimError("--timeline-tasks has no effect without --timeline FILE")
     if timeline is not None:
         check_output(timeline)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("simulating", total=1.0)
+    with progress("simulating") as told:
         made = verbs.simulate(
             mapping,
             model,
@@ -98,7 +95,7 @@ def run(
             settings=with_kind(kind, settings),
             warm=warm,
             record=(timeline_tasks or DEFAULT_SHOWN) if timeline else 0,
-            progress=lambda share: bar.update(shown, completed=share),
+            progress=told,
         )
     if as_json:
         print(made.result.to_json())

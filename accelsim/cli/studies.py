@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from accelsim.cli.app import Json, app, print_json
+from accelsim.cli.app import Json, app, print_json, progress
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
 
@@ -35,10 +34,8 @@ def sweep(
     document = explore.load(path)
     if csv is not None:
         check_output(csv)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("points", total=1.0)
-        made = explore.rows(document, lambda share: bar.update(shown, completed=share))
+    with progress("points") as told:
+        made = explore.rows(document, told)
         table = list(made)
     if csv is not None:
         explore.write_csv(table, csv)
@@ -64,12 +61,8 @@ def report(
     from accelsim.report.figures import page
 
     check_output(html)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("points", total=1.0)
-        asked, figures = explore.study_figures(
-            study, lambda share: bar.update(shown, completed=share)
-        )
+    with progress("points") as told:
+        asked, figures = explore.study_figures(study, told)
     write_output(html, page(asked.figures, asked.description, figures))
     print(f"{len(figures)} figures: {html}", file=sys.stderr)
 
@@ -100,15 +93,13 @@ def published(
     from accelsim.report.tables import rows_table
 
     document = study.load(path)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("rows", total=1.0)
+    with progress("rows") as told:
         found = study.report(
             document,
             family,
             calibrated=calibrate,
             variant=variants,
-            progress=lambda share: bar.update(shown, completed=share),
+            progress=told,
         )
     if as_json:
         print_json(found)

@@ -70,14 +70,9 @@ class Held:
 
     def put(self, placement: Placement, number: int, tile: Tile, near: Tile) -> None:
         """A tile into the slot of an iteration; of a recurrence, behind the values before."""
-        tensor, place = placement.tensor, self._place(placement, number)
         slot = Slot(self.identity(placement, number), tile, near)
-        self._begun.add((tensor, slot.identity))
-        if placement.role != "state":
-            self._slots[tensor][place] = slot
-            return
-        before = self._history(placement, number)
-        self._made[tensor][place] = (*before, (number, slot))[-HISTORY:]
+        self._begun.add((placement.tensor, slot.identity))
+        self._keep(placement, number, slot, number)
 
     def begun(self, placement: Placement, number: int) -> bool:
         """Whether the tile of an iteration was ever written."""
@@ -130,17 +125,20 @@ class Held:
             del self._slots[tensor][place]
 
     def bring_back(self, placement: Placement, number: int) -> None:
-        tensor, place = placement.tensor, self._place(placement, number)
         identity = self.identity(placement, number)
-        tile = self._away.pop((tensor, identity), None)
+        tile = self._away.pop((placement.tensor, identity), None)
         if tile is None:
-            raise BrokenProgramError(f"{tensor} comes back before it has gone out")
-        slot = Slot(identity, tile, tile)
+            raise BrokenProgramError(f"{placement.tensor} comes back before it has gone out")
+        self._keep(placement, number, Slot(identity, tile, tile), BROUGHT_BACK)
+
+    def _keep(self, placement: Placement, number: int, slot: Slot, made: int) -> None:
+        """What an iteration's slot holds from now on. made: the iteration that made it."""
+        tensor, place = placement.tensor, self._place(placement, number)
         if placement.role != "state":
             self._slots[tensor][place] = slot
             return
         before = self._history(placement, number)
-        self._made[tensor][place] = (*before, (BROUGHT_BACK, slot))[-HISTORY:]
+        self._made[tensor][place] = (*before, (made, slot))[-HISTORY:]
 
     def _history(self, placement: Placement, number: int) -> Made:
         made = self._made[placement.tensor].get(self._place(placement, number), ())

@@ -63,15 +63,20 @@ class Formats:
 
 def read_formats(text: str) -> dict[str, str]:
     """TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT, with commas between."""
+    expected = "TENSOR=FORMAT, TENSOR.accumulate=FORMAT or TENSOR.LEVEL=FORMAT"
+    return read_pairs(text, "formats", expected)
+
+
+def read_pairs(text: str, what: str, expected: str) -> dict[str, str]:
+    """NAME=VALUE, with commas between. Raises AccelsimError: what was read, what is expected."""
     found: dict[str, str] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        where, equals, name = (part.strip() for part in item.partition("="))
-        if not equals or not where or not name:
-            expected = "TENSOR=FORMAT, TENSOR.accumulate=FORMAT or TENSOR.LEVEL=FORMAT"
-            raise AccelsimError(f"formats: expected {expected}, got {item!r}")
-        if where in found:
-            raise AccelsimError(f"formats: {where} is given twice")
-        found[where] = name
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not name or not value:
+            raise AccelsimError(f"{what}: expected {expected}, got {item!r}")
+        if name in found:
+            raise AccelsimError(f"{what}: {name} is given twice")
+        found[name] = value
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from accelsim import spec, verbs
+from accelsim.arch import build
 from accelsim.errors import AccelsimError
 from accelsim.validate import kernels
 from accelsim.validate.cases import Bound, bind
@@ -31,12 +32,13 @@ PAGE, WARPS = 64, 4
 def predict(cases: Iterable[dict[str, Any]], arch: str) -> Iterator[Row]:
     """The time of each case as kernels.timing describes it. Raises AccelsimError."""
     given = list(cases)
+    clusters = build(spec.load(arch, "arch")).clusters
     own = [timed["case"] for timed in given if not timed["kernel"].startswith("sdpa")]
     described = iter(kernels.described(own))
     built = iter(kernels.built([{"case": case, "target": SM[arch]} for case in own]))
     for timed in given:
         if timed["kernel"].startswith("sdpa"):
-            bound, note = _of_torch(timed["kernel"], timed["case"])
+            bound, note = _of_torch(timed["kernel"], timed["case"], clusters)
             settings: tuple[str, ...] = (*bound.settings, f"mapping.arch={arch}")
         else:
             about, binary = next(described), next(built)
@@ -65,14 +67,14 @@ def _resident(bound: Bound, binary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _of_torch(kernel: str, case: Mapping[str, Any]) -> tuple[Bound, str]:
+def _of_torch(kernel: str, case: Mapping[str, Any], clusters: int) -> tuple[Bound, str]:
     """What torch's attention is taken for, and that in words."""
     shape = dict(case["shape"])
     width, causal = shape.pop("D"), bool(case["mask"].get("causal"))
     ranks = {**shape, "E": width, "F": width}
     if shape["P"] == 1:
         del ranks["P"]
-        return _split(ranks), "taken for this project's split kernel"
+        return _split(ranks, clusters), "taken for this project's split kernel"
     # Both go through the keys from the last to the first.
     seen = {"offset": shape["M"] - shape["P"] if causal else shape["M"], "from_last": 1}
     if kernel == "sdpa_flash":
@@ -93,11 +95,12 @@ def _of_torch(kernel: str, case: Mapping[str, Any]) -> tuple[Bound, str]:
     return bound, "taken for FlashAttention-3"
 
 
-def _split(ranks: Mapping[str, int]) -> Bound:
+def _split(ranks: Mapping[str, int], clusters: int) -> Bound:
     """One query over a cache in one piece: its pages lie one behind the other."""
     batch, keys = ranks["B"], ranks["M"]
     pages = -(-keys // PAGE)
-    splits = max(1, min(pages, 132 * 2 // (batch * ranks["G"])))
+    # About two instances for each cluster.
+    splits = max(1, min(pages, 2 * clusters // (batch * ranks["G"])))
     each = next(n for n in range(-(-pages // splits), pages + 1) if pages % n == 0)
     settings = [
         f"{part}={each}"
