@@ -43,9 +43,11 @@ FORMATS: dict[str, int | Fraction] = {
 
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 
-_QUANTITY = re.compile(
+QUANTITY = (
     r"\s*([0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?)\s*([A-Za-zµ][A-Za-z0-9µ/^*]*)\s*"
 )
+"""A number and a unit, as Python and JavaScript read it."""
+_QUANTITY = re.compile(QUANTITY)
 
 
 @functools.cache

@@ -1,30 +1,21 @@
-"""A name or a path to a typed record with positions: find the file, read it, validate it."""
+"""A file or a text to a typed record with positions: read it, validate it."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
 
-from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
+from accelsim.errors import Fault, SpecError, nearest, shown
+from accelsim.shipped import find
 from accelsim.spec.mappings import MappingSpec
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
 from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
 from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
-FOLDERS = {
-    "cascade": "einsum_cascades",
-    "arch": "archs",
-    "mapping": "archs/mappings",
-    "workload": "workloads",
-    "sweep": "studies",
-    "figures": "studies",
-    "validation": "studies",
-}
 RECORDS: dict[str, type[Record]] = {
     "cascade": CascadeSpec,
     "arch": ArchSpec,
@@ -35,35 +26,6 @@ RECORDS: dict[str, type[Record]] = {
     "validation": ValidationSpec,
 }
 Override = tuple[KeyPath, Any]
-
-
-def data_root() -> Path:
-    """Folder of the shipped files: inside an installed wheel, else the checkout."""
-    package = Path(__file__).resolve().parent.parent
-    shipped = package / "_data"
-    return shipped if shipped.is_dir() else package.parent
-
-
-def names(kind: str) -> tuple[str, ...]:
-    """Names of the shipped files of a kind, sorted."""
-    return tuple(sorted(path.stem for path in (data_root() / FOLDERS[kind]).glob("*.yaml")))
-
-
-def find(name: str, kind: str, beside: Path | None = None) -> Path:
-    """The file that `name` means: a path (when it ends in .yaml), or a shipped name.
-
-    A relative path is taken from the folder `beside` when given. Raises AccelsimError.
-    """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name) if beside is None else beside / name
-        if not path.is_file():
-            folder = " (it is a folder)" if path.is_dir() else ""
-            raise AccelsimError(f"no {kind} file {str(path)!r}{folder}")
-        return path
-    if name not in names(kind):
-        message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
-        raise AccelsimError(Fault(message, help=nearest(name, names(kind))))
-    return data_root() / FOLDERS[kind] / f"{name}.yaml"
 
 
 def load(name: str, kind: str, overrides: Sequence[Override] = ()) -> Document[Any]:
@@ -187,6 +149,10 @@ def _message(item: Any) -> str:
             return f"expected text, got {got}"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"expected a whole number, got {got}"
+        case "float_type":
+            return f"expected a number, got {got}"
+        case "bool_type":
+            return f"expected true or false, got {got}"
         case "literal_error":
             return f"expected {item['ctx']['expected']}, got {got}"
         case "too_short":

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictFloat
 
-from accelsim.spec.records import Name, Rate, Record, Text
+from accelsim.spec.records import Record
+from accelsim.spec.scalars import Name, Rate, Text
 
 
 class RunSpec(Record):
-    """One run of a sweep's point. set: PATH=VALUE, as on the command line.
+    """One run of a sweep's point.
 
-    Where the sweep executes: formats: TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT.
-    scale: input -> what its drawn values are multiplied by.
+    mapping: a shipped one or a .yaml file. set: PATH=VALUE, as on the command line. formats: where
+    the sweep executes, TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT. scale: where
+    it executes, input -> what its drawn values are multiplied by.
     """
 
     mapping: Text | None = None
@@ -23,7 +25,11 @@ class RunSpec(Record):
 
 
 class CaseSpec(Record):
-    """What holds for the points at which every axis in `when` has one of the values given."""
+    """What holds for some points of a sweep.
+
+    when: axis -> a value or several: points at which every axis has one of them; all unless said.
+    workload: a shipped one or a .yaml file. runs: name -> a run of each of these points.
+    """
 
     when: dict[Name, Any] = Field(default_factory=dict)
     workload: Text | None = None
@@ -39,11 +45,12 @@ class ExecuteSpec(Record):
 class SweepSpec(Record):
     """A study's sweep file: one point per combination of the values of its axes.
 
-    cases: all that apply to a point, in order; a later mapping or workload replaces an earlier one,
-    settings are added. The runs of a point follow one another. {AXIS} in a setting stands for the
-    value. base: a sweep file whose axes and cases come first. columns: name -> measure
-    (docs/studies.md), of a point or of one run (RUN.MEASURE). warm: caches begin each launch as the
-    same launch has left them before. execute: one run a point, on numbers.
+    sweep: its name. axes: name -> its values. cases: all that apply to a point, in order; a later
+    mapping or workload replaces an earlier one, settings are added. The runs of a point follow one
+    another. {AXIS} in a setting stands for the value. base: a sweep file whose axes and cases come
+    first. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE). warm:
+    caches begin each launch as the same launch has left them before. execute: one run a point, on
+    numbers.
     """
 
     sweep: Name
@@ -58,7 +65,10 @@ class SweepSpec(Record):
 
 
 class PublishedSpec(Record):
-    """Published points beside a plot: a CSV file, and which of its columns are which."""
+    """Published points beside a plot.
+
+    file: a CSV file. y: its column of values. columns: axis -> its column, where called otherwise.
+    """
 
     file: Text
     y: Text
@@ -66,11 +76,14 @@ class PublishedSpec(Record):
 
 
 class PlotSpec(Record):
-    """One figure of a report.
+    """One figure of a report. Rows in which y is empty (a value that is not a number) are left out.
 
-    rows: a sweep file. y: a measure or several. series, panel: axes. where: points that are shown.
-    Rows in which y is empty (a value that is not a number) are left out.
-    over: a point of an axis by which all are divided; `inverse` the other way round (speed-ups).
+    title: above it. rows: a sweep file. x: an axis. y: a measure or several. unit: of what is
+    drawn. series, panel: an axis. kind: how points are drawn. log: axes that are logarithmic.
+    published: points beside ours. where: points that are shown.
+
+    over: a point of an axis by which all are divided. inverse: divided the other way round
+    (speed-ups).
     """
 
     title: Text
@@ -82,14 +95,18 @@ class PlotSpec(Record):
     panel: Name | None = None
     where: dict[Name, Any] = Field(default_factory=dict)
     over: dict[Name, Any] = Field(default_factory=dict)
-    inverse: bool = False
+    inverse: StrictBool = False
     kind: Literal["lines", "bars"] = "lines"
     log: list[Literal["x", "y"]] = Field(default_factory=list)
     published: PublishedSpec | None = None
 
 
 class FiguresSpec(Record):
-    """A study's figures. labels: what published files call a value -> what sweeps call it."""
+    """A study's figures.
+
+    figures: the study's name. labels: what published files call a value -> what sweeps call it.
+    plots: one figure each.
+    """
 
     figures: Name
     description: str = ""
@@ -101,10 +118,10 @@ class FiguresSpec(Record):
 class FamilySpec(Record):
     """Published times of one kernel on one machine, and the sweep that predicts them.
 
-    machine: a shipped one. rows: a sweep file. published: a CSV with a column of each of its axes,
-    `value` (seconds or TFLOP/s) and, for TFLOP/s, `batch` and `heads`. mean_percent, worst_percent:
-    what errors are held to; None where they are only reported. missing: what the prediction leaves
-    out.
+    title: of its table. machine: a shipped one. rows: a sweep file. unit: of published values.
+    published: a CSV with a column of each of its axes, `value` (seconds or TFLOP/s) and, for
+    TFLOP/s, `batch` and `heads`. mean_percent, worst_percent: what errors are held to; None where
+    they are only reported. missing: what the prediction leaves out.
     """
 
     title: Text
@@ -113,30 +130,31 @@ class FamilySpec(Record):
     rows: Text
     published: Text
     unit: Literal["seconds", "TFLOP/s"]
-    mean_percent: float | None = None
-    worst_percent: float | None = None
+    mean_percent: StrictFloat | None = None
+    worst_percent: StrictFloat | None = None
     missing: str = ""
 
 
 class NumberSpec(Record):
     """A number of a family's machine, calibrated on one published row, which is then not scored.
 
-    set: where it stands, with {value} for it. at: the row. least, most: between which it is looked
-    for.
+    set: where it stands, with {value} for it. family: of that row. at: the row. least, most:
+    between which it is looked for.
     """
 
     set: Annotated[list[Text], Field(min_length=1)]
     family: Name
     at: dict[Name, Any]
-    least: float
-    most: float
+    least: StrictFloat
+    most: StrictFloat
 
 
 class VariantSpec(Record):
     """Another machine or mapping to predict with.
 
-    at: values of axes, or lists of them: rows that are predicted; all unless said. again: numbers
-    that are calibrated again.
+    families: those that are predicted. set: PATH=VALUE, as on the command line. at: values of axes,
+    or lists of them: rows that are predicted; all unless said. again: numbers that are calibrated
+    again.
     """
 
     families: Annotated[list[Name], Field(min_length=1)]
@@ -146,7 +164,12 @@ class VariantSpec(Record):
 
 
 class ValidationSpec(Record):
-    """What predicted times are held against: families, calibrated numbers, variants."""
+    """What predicted times are held against.
+
+    validation: the study's name. families: published times, by kernel. calibrated: numbers that are
+    found from one published row each. mechanisms: variants with parts of the model left out.
+    sensitivity: variants with other numbers.
+    """
 
     validation: Name
     description: str = ""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.errors import AccelsimError
-from accelsim.spec.load import data_root
+from accelsim.shipped import data_root
 
 MODULES = ("torch", "triton")
 MOST_SECONDS = 900

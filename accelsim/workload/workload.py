@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec import Document
-from accelsim.spec.records import MAX_SHAPE, SEQ_LEN, WorkloadSpec
+from accelsim.spec.records import WorkloadSpec
+from accelsim.spec.scalars import MAX_SHAPE, SEQ_LEN
 
 Path = tuple[str | int, ...]
 SECTIONS = ("ranks", "parameters", "tables")

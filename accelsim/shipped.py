@@ -1,0 +1,46 @@
+"""The shipped files by kind and name. Nothing is read: completion of words needs it fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelsim.errors import AccelsimError, Fault, nearest
+
+FOLDERS = {
+    "cascade": "einsum_cascades",
+    "arch": "archs",
+    "mapping": "archs/mappings",
+    "workload": "workloads",
+    "sweep": "studies",
+    "figures": "studies",
+    "validation": "studies",
+}
+
+
+def data_root() -> Path:
+    """Folder of the shipped files: inside an installed wheel, else the checkout."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "_data"
+    return shipped if shipped.is_dir() else package.parent
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of the shipped files of a kind, sorted."""
+    return tuple(sorted(path.stem for path in (data_root() / FOLDERS[kind]).glob("*.yaml")))
+
+
+def find(name: str, kind: str, beside: Path | None = None) -> Path:
+    """The file that `name` means: a path (when it ends in .yaml), or a shipped name.
+
+    A relative path is taken from the folder `beside` when given. Raises AccelsimError.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name) if beside is None else beside / name
+        if not path.is_file():
+            folder = " (it is a folder)" if path.is_dir() else ""
+            raise AccelsimError(f"no {kind} file {str(path)!r}{folder}")
+        return path
+    if name not in names(kind):
+        message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
+        raise AccelsimError(Fault(message, help=nearest(name, names(kind))))
+    return data_root() / FOLDERS[kind] / f"{name}.yaml"
