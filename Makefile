@@ -18,9 +18,10 @@ test-long: .venv/.installed-dev  ## minutes: what the short suite leaves out
 bench: .venv/.installed-dev
 	$(PY) -m pytest benchmarks --benchmark-only
 
-docs: .venv/.installed  ## what is generated: the table of all cascades
+docs: .venv/.installed  ## what is generated: the table of all cascades, the schemas
 	.venv/bin/accelsim list cascades --markdown > docs/cascades.md.part
 	mv docs/cascades.md.part docs/cascades.md
+	.venv/bin/accelsim schema --all schemas
 
 predictions: .venv/.installed-dev  ## minutes: what a GPU run is to be held against
 	$(PY) -m accelsim.validate.predictions h200 > kernels/predictions/h200.csv.part

@@ -13,18 +13,33 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from accelsim.cli.completion import kinds_of_run, shipped
 from accelsim.errors import AccelsimError
 
 app = typer.Typer(
     help="Attention algorithms as cascades of Einsums, simulated on machines written in YAML.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Kind = Annotated[
-    str | None, typer.Option(help="kind of the workload: a prompt, one query (its first)")
+    str | None,
+    typer.Option(
+        help="kind of the workload: a prompt, one query (its first)", autocompletion=kinds_of_run
+    ),
+]
+Mapping = Annotated[
+    str,
+    typer.Option(help="a shipped mapping, or a .yaml file", autocompletion=shipped("mapping")),
+]
+Model = Annotated[
+    str,
+    typer.Option(help="a shipped workload, or a .yaml file", autocompletion=shipped("workload")),
+]
+Cascade = Annotated[
+    str,
+    typer.Argument(help="a shipped cascade, or a .yaml file", autocompletion=shipped("cascade")),
 ]
 Settings = Annotated[
     list[str] | None,

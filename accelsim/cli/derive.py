@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from accelsim.cli.app import Json, app, print_json
+from accelsim.cli.app import Cascade, Json, app, print_json
+from accelsim.cli.completion import shipped
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
 
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
 
 @app.command()
 def derive(
-    cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
+    cascade: Cascade,
     passes: Annotated[int, typer.Option(min=1, help="passes over the rank, or fewer")] = 1,
     rank: Annotated[str | None, typer.Option(help="the one with most passes unless said")] = None,
     partition: Annotated[
         str | None, typer.Option(help="cut the rank first: M=M1,M0 (outermost first)")
     ] = None,
     like: Annotated[
-        str | None, typer.Option(help="a cascade that it has to be but for names; it gets them")
+        str | None,
+        typer.Option(
+            help="a cascade that it has to be but for names; it gets them",
+            autocompletion=shipped("cascade"),
+        ),
     ] = None,
     yaml: Annotated[Path | None, typer.Option(help="write the cascade here")] = None,
     latex: Annotated[Path | None, typer.Option(help="write it as LaTeX here")] = None,

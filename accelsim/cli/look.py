@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accelsim import spec
-from accelsim.cli.app import Json, Kind, app, print_json
+from accelsim.cli.app import Cascade, Json, Kind, app, print_json
+from accelsim.cli.completion import one_of, shipped
 from accelsim.errors import AccelsimError
 
 KINDS = {
@@ -21,7 +21,12 @@ KINDS = {
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="cascades, archs, mappings or workloads")] = "",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="cascades, archs, mappings or workloads", autocompletion=one_of(*KINDS)
+        ),
+    ] = "",
     as_json: Json = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="of cascades: docs/cascades.md")
@@ -35,7 +40,7 @@ def list_(
 
       accelsim list mappings --json
     """
-    from accelsim import verbs
+    from accelsim import spec, verbs
     from accelsim.errors import Fault, nearest
     from accelsim.report.catalogue import markdown
     from accelsim.report.tables import rows_table, shortened
@@ -111,12 +116,20 @@ def check(
 
 @app.command()
 def analyze(
-    cascade: Annotated[str, typer.Argument(help="a shipped cascade, or a .yaml file")],
-    model: Annotated[str | None, typer.Option(help="workload for numbers beside formulas")] = None,
+    cascade: Cascade,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="workload for numbers beside formulas", autocompletion=shipped("workload")
+        ),
+    ] = None,
     seq_len: Annotated[int | None, typer.Option(help="sequence length of the workload")] = None,
     kind: Kind = None,
     arch: Annotated[
-        str | None, typer.Option(help="machine for lower bounds; needs --model")
+        str | None,
+        typer.Option(
+            help="machine for lower bounds; needs --model", autocompletion=shipped("arch")
+        ),
     ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="print the cascade as LaTeX")] = False,
     as_json: Json = False,

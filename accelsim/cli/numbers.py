@@ -9,15 +9,25 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from accelsim.cli.app import Json, Kind, Settings, app, print_json, progress, with_kind
+from accelsim.cli.app import (
+    Json,
+    Kind,
+    Mapping,
+    Model,
+    Settings,
+    app,
+    print_json,
+    progress,
+    with_kind,
+)
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output
 
 
 @app.command()
 def execute(
-    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    mapping: Mapping,
+    model: Model,
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     formats: Annotated[

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from accelsim.cli.app import Json, Kind, Settings, app, print_json, progress, with_kind
+from accelsim.cli.app import (
+    Json,
+    Kind,
+    Mapping,
+    Model,
+    Settings,
+    app,
+    print_json,
+    progress,
+    with_kind,
+)
+from accelsim.cli.completion import one_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output
 
@@ -19,8 +30,8 @@ MOST_SHOWN = 10_000_000
 
 @app.command()
 def traffic(
-    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    mapping: Mapping,
+    model: Model,
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     settings: Settings = None,
@@ -47,11 +58,17 @@ def traffic(
 
 @app.command()
 def run(
-    mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    mapping: Mapping,
+    model: Model,
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
-    engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="steady, compiled or reference",
+            autocompletion=one_of("steady", "compiled", "reference"),
+        ),
+    ] = "steady",
     settings: Settings = None,
     warm: Annotated[
         bool, typer.Option(help="begin with the cache as the same launch has left it before")

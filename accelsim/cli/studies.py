@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from accelsim.cli.app import Json, app, print_json, progress
+from accelsim.cli.completion import one_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
 
@@ -77,7 +78,11 @@ def published(
         bool, typer.Option("--calibrate", help="find the calibrated numbers anew instead")
     ] = False,
     variants: Annotated[
-        str | None, typer.Option(help="mechanisms or sensitivity: predict with each of them, too")
+        str | None,
+        typer.Option(
+            help="mechanisms or sensitivity: predict with each of them, too",
+            autocompletion=one_of("mechanisms", "sensitivity"),
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -113,7 +118,12 @@ def published(
 @app.command()
 def validate(
     tiers: Annotated[
-        list[str] | None, typer.Option("--tier", help="gpu, interpreter, recorded; all unless said")
+        list[str] | None,
+        typer.Option(
+            "--tier",
+            help="gpu, interpreter, recorded; all unless said",
+            autocompletion=one_of("gpu", "interpreter", "recorded"),
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
