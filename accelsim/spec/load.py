@@ -99,19 +99,24 @@ def _replace(value: Any, path: KeyPath, new: Any, kind: str, record: type[Record
     return out
 
 
-def _fields(record: Any, path: Iterable[Key]) -> set[str]:
-    """Field names of the record that stands at `path` inside `record`; empty for free keys."""
+def record_at(record: type[Record], path: Iterable[Key]) -> type[Record] | None:
+    """The record that stands at `path` inside `record`; None for free keys and plain values."""
+    here: Any = record
     for key in path:
-        if isinstance(record, type) and issubclass(record, pydantic.BaseModel):
-            field = record.model_fields.get(str(key))
-            record = field.annotation if field else None
+        if isinstance(here, type) and issubclass(here, Record):
+            field = here.model_fields.get(str(key))
+            here = field.annotation if field else None
         else:  # dict[Name, X] or list[X]: step to X
-            record = get_args(record)[-1] if get_args(record) else None
-        if record is not None and type(None) in get_args(record):  # X | None
-            record = get_args(record)[0]
-    if isinstance(record, type) and issubclass(record, pydantic.BaseModel):
-        return set(record.model_fields)
-    return set()
+            here = get_args(here)[-1] if get_args(here) else None
+        if here is not None and type(None) in get_args(here):  # X | None
+            here = get_args(here)[0]
+    return here if isinstance(here, type) and issubclass(here, Record) else None
+
+
+def _fields(record: type[Record], path: Iterable[Key]) -> set[str]:
+    """Field names of the record that stands at `path` inside `record`; empty for free keys."""
+    found = record_at(record, path)
+    return set(found.model_fields) if found else set()
 
 
 def _fault(
