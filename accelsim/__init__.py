@@ -6,8 +6,8 @@
 
 Layers, imports only ever point left:
 
-    errors, units, files, shipped < spec < cascade | arch | workload < analysis < mapping < program < results
-    < engine < execute < report < verbs < explore | validate < cli
+    errors, units, files, shipped < spec < cascade | arch | workload < analysis < mapping < program
+    < results < engine < execute < report < verbs < explore | validate < cli
 
 The verbs are imported when first used: `import accelsim` alone loads nothing heavy.
 """

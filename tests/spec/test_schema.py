@@ -106,7 +106,25 @@ def test_what_is_refused_is_refused_by_both() -> None:
 # Damage -------------------------------------------------------------------------------------------
 
 ODD = (
-    *(None, True, 0, 1, -1, 1.5, 1 << 63, "", "x", "m 1", "M1", "-inf", "1/2", "seq_len", "7 kg m"),
+    *(
+        None,
+        True,
+        0,
+        1,
+        -1,
+        1.5,
+        1 << 63,
+        "",
+        "x",
+        "yes",
+        "3.5",
+        "m 1",
+        "M1",
+        "-inf",
+        "1/2",
+        "seq_len",
+        "7 kg m",
+    ),
     *([], {}, ["M"], [[]], {"P1": 1}, {"x": "y"}),
 )
 
@@ -158,6 +176,35 @@ def test_damage_is_refused_by_both_or_by_none(case: tuple[Any, str, bool]) -> No
 
     assert VALIDATORS[kind].is_valid(value) == taken
     assert not (hopeless and taken)
+
+
+def every_place() -> Iterator[tuple[Any, str, list[str | int], str | int]]:
+    """Each key of each record, and each free one, in the smallest file that has its record."""
+    seen = set()
+    for value, kind, places in sorted(FILES, key=lambda file: len(file[2])):
+        for *above, last in places:
+            record = record_at(RECORDS[kind], above)
+            for key in record.model_fields if record else [last]:
+                free = tuple(
+                    "*" if record_at(RECORDS[kind], above[:i]) is None else above[i]
+                    for i in range(len(above))
+                )
+                place = (kind, free, key if record else "*")
+                if place not in seen:
+                    seen.add(place)
+                    yield value, kind, above, key
+
+
+def test_odd_values_are_taken_by_both_or_by_none() -> None:
+    for whole, kind, above, key in every_place():
+        value = copy.deepcopy(whole)
+        here = value
+        for step in above:
+            here = here[step]
+        for odd in ODD:
+            here[key] = odd
+            taken = loader_takes(value, kind)
+            assert VALIDATORS[kind].is_valid(value) == taken, (kind, above, key, odd)
 
 
 # Words --------------------------------------------------------------------------------------------
