@@ -198,6 +198,8 @@ def _rate(value: object) -> Fraction:
     rate = _fraction(value, "a number such as 2, 0.5 or 2/3")
     if rate <= 0:
         raise ValueError(f"expected a number above 0, got {shown(value)}")
+    if rate >= 10**18:
+        raise ValueError(f"expected a number below 10^18, got {shown(value)}")
     return rate
 
 
@@ -224,7 +226,9 @@ Share = Annotated[
 Rate = Annotated[
     Fraction,
     BeforeValidator(_rate),
-    _fractions("a number above 0, such as 2, 0.5 or 2/3", exclusiveMinimum=0),
+    _fractions(
+        "a number above 0, such as 2, 0.5 or 2/3", exclusiveMinimum=0, exclusiveMaximum=10**18
+    ),
 ]
 
 # Quantities ---------------------------------------------------------------------------------------
