@@ -72,9 +72,14 @@ class _Generator(GenerateJsonSchema):
         return made
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Every key has to fit; the library's own schema lets those pass that fit no pattern."""
+        """Every key has to fit; the library's own schema lets those pass that do not.
+
+        Not by `propertyNames`: editors would hold the `<<` of a YAML merge against it, too.
+        """
+        keys = self.generate_inner(schema["keys_schema"])
+        values = self.generate_inner(schema["values_schema"])
         return {
             "type": "object",
-            "propertyNames": self.generate_inner(schema["keys_schema"]),
-            "additionalProperties": self.generate_inner(schema["values_schema"]),
+            "patternProperties": {keys["pattern"]: values},
+            "additionalProperties": False,
         }
