@@ -1,13 +1,25 @@
 """Text to typed records with positions. Knows YAML and spelling, no meaning."""
 
-from accelsim.spec.load import data_root, find, kind_of, load, load_text, names, validate
-from accelsim.spec.reader import Document, Source, override, read_file, read_text
+from accelsim.spec.load import (
+    data_root,
+    find,
+    is_path,
+    kind_of,
+    load,
+    load_text,
+    names,
+    read_file,
+    validate,
+)
+from accelsim.spec.reader import Document, Source, override, read_text
+from accelsim.spec.written import written
 
 __all__ = [
     "Document",
     "Source",
     "data_root",
     "find",
+    "is_path",
     "kind_of",
     "load",
     "load_text",
@@ -16,4 +28,5 @@ __all__ = [
     "read_file",
     "read_text",
     "validate",
+    "written",
 ]

@@ -11,8 +11,10 @@ from typing import Any, get_args
 import pydantic
 
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
+from accelsim.spec import configs
 from accelsim.spec.mappings import MappingSpec
-from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
+from accelsim.spec.reader import Document, Key, KeyPath, Source, read_text
+from accelsim.spec.reader import read_file as read_values
 from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
 from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
@@ -50,11 +52,11 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def find(name: str, kind: str, beside: Path | None = None) -> Path:
-    """The file that `name` means: a path (when it ends in .yaml), or a shipped name.
+    """The file that `name` means: a path (when it ends as one), or a shipped name.
 
     A relative path is taken from the folder `beside` when given. Raises AccelsimError.
     """
-    if name.endswith((".yaml", ".yml")):
+    if is_path(name, kind):
         path = Path(name) if beside is None else beside / name
         if not path.is_file():
             folder = " (it is a folder)" if path.is_dir() else ""
@@ -62,8 +64,24 @@ def find(name: str, kind: str, beside: Path | None = None) -> Path:
         return path
     if name not in names(kind):
         message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
+        message += ", or a model's config in .json" if kind == "workload" else ""
         raise AccelsimError(Fault(message, help=nearest(name, names(kind))))
     return data_root() / FOLDERS[kind] / f"{name}.yaml"
+
+
+def is_path(name: str, kind: str) -> bool:
+    """Whether a name is the path of a file: a workload may be a model's config.json."""
+    endings = (".yaml", ".yml", ".json") if kind == "workload" else (".yaml", ".yml")
+    return name.endswith(endings)
+
+
+def read_file(path: Path) -> tuple[Any, Source]:
+    """Plain values of a file, with positions; a model's config.json as a workload's keys.
+
+    Raises SpecError.
+    """
+    value, source = read_values(path)
+    return configs.workload(value, source) if path.suffix == ".json" else (value, source)
 
 
 def load(name: str, kind: str, overrides: Sequence[Override] = ()) -> Document[Any]:

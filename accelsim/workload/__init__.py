@@ -1,5 +1,6 @@
-"""Rank shapes, parameters, tables: models, kinds of runs, sequence lengths."""
+"""Rank shapes, parameters, tables: models, kinds of runs, sequence lengths; torch modules' calls."""
 
+from accelsim.workload.calls import Call, as_json, workload_of
 from accelsim.workload.workload import check, entry_fault, shapes, tables
 
-__all__ = ["check", "entry_fault", "shapes", "tables"]
+__all__ = ["Call", "as_json", "check", "entry_fault", "shapes", "tables", "workload_of"]
