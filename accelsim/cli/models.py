@@ -90,10 +90,17 @@ def import_torch(
         source = f"calls of scaled_dot_product_attention in {target}"
         write_output(yaml, spec.written(workload.workload_of(name, source, calls)))
         print(f"{name}: {yaml}", file=sys.stderr)
-    rows = workload.as_json(calls)
     if as_json:
-        print_json({"target": target, "device": device, "calls": rows})
+        print_json({"target": target, "device": device, "calls": workload.as_json(calls)})
         return
-    for row in rows:
-        row["causal"] = "yes" if row["causal"] else "no"
-    Console().print(rows_table(f"attention in {target}", rows))
+    short = [
+        {
+            **call.sizes[0],
+            "causal": "yes" if call.causal else "no",
+            "mask": call.mask,
+            "type": call.dtype,
+            "calls": count,
+        }
+        for call, count in calls.items()
+    ]
+    Console().print(rows_table(f"attention in {target}", short))

@@ -117,7 +117,7 @@ class _Config:
         ]
         if not missing:
             return
-        help = (f"needed: {', '.join(names)}",)
+        help: tuple[str, ...] = (f"needed: {', '.join(names)}",)
         if not self.known:
             kind = repr(self.model_type) if self.model_type else "of no `model_type`"
             help = (f"an architecture {kind} is not known and read as Llama's layout; {help[0]}",)

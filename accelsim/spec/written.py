@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import yaml
 
 from accelsim.spec.records import WorkloadSpec
 
+WIDTH = 150
 LEGEND = {
     "B": "batch",
     "H": "query heads",
@@ -26,8 +29,9 @@ LEGEND = {
 
 def written(spec: WorkloadSpec) -> str:
     """The text of a workload file; read again, it is the same record."""
-    ranks = dict.fromkeys([*spec.ranks, *(r for kind in spec.kinds.values() for r in kind.ranks)])
-    legend = ", ".join(f"{rank} {LEGEND[rank]}" for rank in ranks if rank in LEGEND)
+    ranks = {*spec.ranks, *(rank for kind in spec.kinds.values() for rank in kind.ranks)}
+    legend = ", ".join(f"{rank} {what}" for rank, what in LEGEND.items() if rank in ranks)
+    head = textwrap.fill(legend, WIDTH, initial_indent="# ", subsequent_indent="# ")
     values = spec.model_dump(exclude_defaults=True)
-    text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=150)
-    return f"# {legend}\n{text}"
+    text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=WIDTH)
+    return f"{head}\n{text}"

@@ -1,4 +1,4 @@
-"""Rank shapes, parameters, tables: models, kinds of runs, sequence lengths; torch modules' calls."""
+"""Rank shapes, parameters, tables: models, kinds of runs, lengths; calls of torch modules."""
 
 from accelsim.workload.calls import Call, as_json, workload_of
 from accelsim.workload.workload import check, entry_fault, shapes, tables

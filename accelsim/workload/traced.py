@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import linecache
+import math
 import re
 import sys
 import traceback
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -104,7 +106,7 @@ class _Seen(TorchFunctionMode):
         if attn_mask is not None:
             mask = f"{_short(attn_mask.dtype)} {'x'.join(map(str, attn_mask.shape))}"
         call = Call(
-            batch=torch.broadcast_shapes(q.shape[:-3], k.shape[:-3]).numel(),
+            batch=math.prod(np.broadcast_shapes(q.shape[:-3], k.shape[:-3])),
             heads=q.shape[-3],
             groups=k.shape[-3],
             queries=q.shape[-2],
@@ -225,7 +227,8 @@ def _said(target: str, device: str) -> Iterator[None]:
     except AccelsimError:
         raise
     except (Exception, SystemExit) as error:
-        own = (str(Path(__file__).parent), str(Path(torch.__file__).parent), "<frozen")
+        here = (__file__, torch.__file__, importlib.__file__)
+        own = (*(str(Path(file).parent) for file in here if file), "<frozen")
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)
@@ -233,9 +236,10 @@ def _said(target: str, device: str) -> Iterator[None]:
         ]
         text = (str(error).splitlines() or [""])[0]
         message = f"{target}: {type(error).__name__}: {text}"
-        help = (
-            ("without values (meta) it cannot run? try --device cpu",) if device == "meta" else ()
+        shapes_only = device == "meta" and (
+            "meta" in text or isinstance(error, NotImplementedError)
         )
+        help = ("it needs values, not shapes alone: try --device cpu",) if shapes_only else ()
         if isinstance(error, SyntaxError) and error.filename:
             place = Position(error.filename, error.lineno or 1, error.offset or 1)
             raise AccelsimError(Fault(message, place, error.text or "", 1)) from None
