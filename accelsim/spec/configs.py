@@ -38,6 +38,7 @@ PARTS = ("text_config", "llm_config", "language_config")
 LATENT: tuple[str, ...] = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 FULL, SLIDING = "full_attention", "sliding_attention"
 PATTERNS = ("sliding_window_pattern", "_sliding_window_pattern")
+MOST_LAYERS = 100_000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -75,7 +76,10 @@ class _Config:
     def workload(self) -> tuple[dict[str, Any], Source]:
         latent = self.config.get(LATENT[0]) is not None
         if self.whole.get("is_encoder_decoder") is True and not self.known:
-            self._fault("is_encoder_decoder", "a model of an encoder and a decoder is not read")
+            self._fault(
+                "is_encoder_decoder",
+                "a model of encoder and decoder is not read; write a workload of the part meant",
+            )
         self._missing(latent)
         ranks = self._ranks(latent)
         layers = self._layers()
@@ -119,8 +123,9 @@ class _Config:
             return
         help: tuple[str, ...] = (f"needed: {', '.join(names)}",)
         if not self.known:
-            kind = repr(self.model_type) if self.model_type else "of no `model_type`"
-            help = (f"an architecture {kind} is not known and read as Llama's layout; {help[0]}",)
+            kind = f"architecture {self.model_type!r} is not known"
+            kind = kind if self.model_type else "no `model_type`"
+            help = (f"{kind}: read as Llama's layout; {help[0]}",)
             help = (*help, *(nearest(self.model_type, FAMILIES) if self.model_type else ()))
         message = f"not a model's config that can be read; missing: {', '.join(missing)}"
         self.faults.append(self.source.fault(self.within, message, help=help, key=True))
@@ -131,8 +136,8 @@ class _Config:
             return self.config[name] is not None or field in (GROUPS, WIDTH)
         return bool(self.within) and field in self.family.defaults
 
-    def _number(self, field: str, default: int | None = None) -> int | None:
-        """A field of at least 1; a default where it is null or not there. Notes what is wrong."""
+    def _number(self, field: str, default: int | None = None, least: int = 1) -> int | None:
+        """A whole number; a default where it is null or not there. Notes what is wrong."""
         name = self._called(field)
         value = self.config.get(name)
         if value is None:
@@ -140,8 +145,11 @@ class _Config:
                 return default
             value = self.family.defaults[field]
             self.said.append(f"{name} {value} (the default)")
-        elif isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SHAPE:
-            self._fault(name, f"{name}: expected a whole number of at least 1, got {shown(value)}")
+        elif (
+            isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_SHAPE
+        ):
+            expected = f"expected a whole number of at least {least}"
+            self._fault(name, f"{name}: {expected}, got {shown(value)}")
             return None
         else:
             self.said.append(f"{name} {value}")
@@ -220,6 +228,10 @@ class _Config:
     def _layers(self) -> list[str]:
         """What attention each layer has."""
         count = self._number(LAYERS) or 0
+        if count > MOST_LAYERS:
+            name = self._called(LAYERS)
+            self._fault(name, f"{name}: expected at most {MOST_LAYERS:,}, got {count:,}")
+            return []
         given = self.config.get("layer_types")
         if given is not None:
             return self._said_layers(given, count)
@@ -233,7 +245,7 @@ class _Config:
             case "all" if window:
                 first = 0
             case "later" if window:
-                first = self._number("max_window_layers", count) or 0
+                first = self._number("max_window_layers", count, least=0) or 0
             case "pattern" if window:
                 name = next((name for name in PATTERNS if self.config.get(name)), PATTERNS[0])
                 each = self._number(name, self.family.pattern) or 1
