@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -337,31 +336,6 @@ def _without_effect(overrides: Sequence[Override], built: cascade.Cascade) -> li
         for name in dict.fromkeys(given)
         if name not in known
     ]
-
-
-def import_model(path: str) -> spec.Document[Any]:
-    """A model's config.json as a workload. Raises AccelsimError."""
-    if not path.endswith(".json"):
-        raise AccelsimError(f"{path!r}: expected a model's config, a file in .json")
-    document = _document(path, "workload")
-    workload.check(document)
-    return document
-
-
-def import_torch(
-    target: str, inputs: Sequence[str] = (), device: str = "meta"
-) -> dict[workload.Call, int]:
-    """Calls of attention that a torch module makes -> how often; no numbers are needed for it.
-
-    target: FILE.py:NAME or PACKAGE.MODULE:NAME of a module, or of a function that returns
-    MODULE, (MODULE, ARGS) or (MODULE, ARGS, KWARGS). inputs: shapes such as 1x128x512 or
-    1x128:int64, instead of ARGS. device: meta or cpu. Raises AccelsimError.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise AccelsimError("torch is not installed: pip install 'accelsim[kernels]'")
-    from accelsim.workload.traced import trace
-
-    return trace(target, inputs, device)
 
 
 def check(path: str) -> str:

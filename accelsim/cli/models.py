@@ -33,11 +33,11 @@ def import_model(
 
       accelsim run --mapping h200__flash_fwd --model Meta-Llama-3-8B/config.json --seq-len 8192
     """
-    from accelsim import verbs
+    from accelsim import workload
 
     if yaml is not None:
         check_output(yaml)
-    record = verbs.import_model(config).spec
+    record = workload.import_model(config).spec
     if yaml is not None:
         write_output(yaml, spec.written(record))
         print(f"{record.workload}: {yaml}", file=sys.stderr)
@@ -78,12 +78,12 @@ def import_torch(
 
       accelsim run --mapping h200__flash_fwd --model calls.yaml --kind call2
     """
-    from accelsim import verbs, workload
+    from accelsim import workload
     from accelsim.report.tables import rows_table
 
     if yaml is not None:
         check_output(yaml)
-    calls = verbs.import_torch(target, inputs or (), device)
+    calls = workload.import_torch(target, inputs or (), device)
     if yaml is not None:
         name = target.rpartition(":")[2]
         name = name if re.match("[A-Za-z]", name) else f"traced{name}"

@@ -39,21 +39,21 @@ READY = {
     [("own", OWN), ("ready", READY), ("without_weights", READY), ("compiled", READY)],
 )
 def test_calls_are_counted(name: str, calls: dict[Call, int], device: str) -> None:
-    assert verbs.import_torch(f"{MODULES}:{name}", device=device) == calls
+    assert workload.import_torch(f"{MODULES}:{name}", device=device) == calls
     assert functional.scaled_dot_product_attention is traced.ATTENTION
 
 
 def test_a_module_of_any_size_needs_no_memory() -> None:
-    (call,) = verbs.import_torch(f"{MODULES}:large")
+    (call,) = workload.import_torch(f"{MODULES}:large")
     assert (call.heads, call.width, call.keys) == (1024, 128, 4096)
 
 
 def test_shapes_of_arguments_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    calls = verbs.import_torch("modules:Embedded", ["3x50:int64"])
+    calls = workload.import_torch("modules:Embedded", ["3x50:int64"])
     assert calls == {Call(3, 1, 1, 50, 50, 32, 32, False, "", "float32"): 1}
     with pytest.raises(AccelsimError, match="expected a shape such as 1x128x512"):
-        verbs.import_torch("modules:Embedded", ["3x50:int65"])
+        workload.import_torch("modules:Embedded", ["3x50:int65"])
 
 
 SIZES = st.integers(1, 6)
@@ -129,12 +129,12 @@ def test_what_a_causal_call_asks_for_is_what_the_simulator_counts(tmp_path: Path
 )
 def test_errors(name: str, message: str) -> None:
     with pytest.raises(AccelsimError, match=message):
-        verbs.import_torch(f"{MODULES}:{name}")
+        workload.import_torch(f"{MODULES}:{name}")
     assert functional.scaled_dot_product_attention is traced.ATTENTION
 
 
 def test_values_are_there_on_the_cpu() -> None:
-    assert len(verbs.import_torch(f"{MODULES}:looks", device="cpu")) == 1
+    assert len(workload.import_torch(f"{MODULES}:looks", device="cpu")) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,16 +148,16 @@ def test_values_are_there_on_the_cpu() -> None:
 )
 def test_targets_that_are_none(target: str, message: str) -> None:
     with pytest.raises(AccelsimError, match=message):
-        verbs.import_torch(target)
+        workload.import_torch(target)
     with pytest.raises(AccelsimError, match="--device: expected meta or cpu, got 'cuda'"):
-        verbs.import_torch(target, device="cuda")
+        workload.import_torch(target, device="cuda")
 
 
 def test_a_syntax_error_is_the_users(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("x = 1\ndef f(:\n")
     with pytest.raises(AccelsimError, match=r"mine.py:2:\d+: .*SyntaxError"):
-        verbs.import_torch(f"{path}:f")
+        workload.import_torch(f"{path}:f")
 
 
 def test_nested_tensors_are_refused() -> None:
@@ -170,7 +170,7 @@ def test_nested_tensors_are_refused() -> None:
 def test_without_torch_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(AccelsimError, match=r"torch is not installed: pip install 'accelsim\["):
-        verbs.import_torch("a:b")
+        workload.import_torch("a:b")
 
 
 def test_the_command(tmp_path: Path) -> None:
