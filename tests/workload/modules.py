@@ -24,7 +24,9 @@ class Own(nn.Module):
         by_its_own_name(q, k, v, attn_mask=torch.ones(p, 24, dtype=torch.bool), enable_gqa=True)
         one = torch.zeros(5, 7)
         by_its_own_name(one, one, one)
-        by_its_own_name(torch.zeros(1, 4, p, 16), *[torch.zeros(b, 1, p, 16)] * 2)
+        few, many = torch.zeros(1, 1, p, 16), torch.zeros(b, 4, p, 16)
+        by_its_own_name(many, few, few)
+        by_its_own_name(many[:1], many[:, :1], many[:, :1])
 
 
 def own() -> Any:
@@ -58,7 +60,7 @@ def without_weights() -> Any:
 
 def compiled() -> Any:
     module, *given = ready()
-    return torch.compile(module), *given
+    return torch.compile(module, fullgraph=True), *given
 
 
 def large() -> Any:

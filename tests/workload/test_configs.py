@@ -221,7 +221,7 @@ def test_a_name_for_it(made: Any) -> None:
 def test_json_that_yaml_would_refuse(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     text = json.dumps({**LLAMA, "said": "\N{GRINNING FACE} a/b \\ud83d", "eps": 1e-5}, indent="\t")
-    path.write_text("\ufeff" + text.replace("a/b", "a\\/b"))
+    path.write_text("\ufeff" + text.replace("a/b", "a\\/b") + "\n\t\n")
     assert "\\ud83d" in text
     ranks = spec.load(str(path), "workload").spec.ranks
     assert ranks == spec.load("llama3-8b", "workload").spec.ranks

@@ -25,7 +25,7 @@ OWN = {
     Call(2, 8, 2, 12, 24, 16, 32, True, "", "bfloat16"): 3,
     Call(2, 8, 2, 12, 24, 16, 32, False, "bool 12x24", "bfloat16"): 1,
     Call(1, 1, 1, 5, 5, 7, 7, False, "", "float32"): 1,
-    Call(2, 4, 1, 12, 12, 16, 16, False, "", "float32"): 1,  # batch and heads broadcast
+    Call(2, 4, 1, 12, 12, 16, 16, False, "", "float32"): 2,  # batch and heads broadcast
 }
 READY = {
     Call(2, 4, 4, 12, 21, 16, 16, False, "", "float32"): 1,  # 20 keys, and one that is a bias
