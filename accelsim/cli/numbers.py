@@ -17,7 +17,9 @@ from accelsim.files import check_output
 @app.command()
 def execute(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    model: Annotated[
+        str, typer.Option(help="a shipped workload, a .yaml file, a model's config.json")
+    ],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     formats: Annotated[

@@ -20,7 +20,9 @@ MOST_SHOWN = 10_000_000
 @app.command()
 def traffic(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    model: Annotated[
+        str, typer.Option(help="a shipped workload, a .yaml file, a model's config.json")
+    ],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     settings: Settings = None,
@@ -48,7 +50,9 @@ def traffic(
 @app.command()
 def run(
     mapping: Annotated[str, typer.Option(help="a shipped mapping, or a .yaml file")],
-    model: Annotated[str, typer.Option(help="a shipped workload, or a .yaml file")],
+    model: Annotated[
+        str, typer.Option(help="a shipped workload, a .yaml file, a model's config.json")
+    ],
     seq_len: Annotated[int | None, typer.Option(help="sequence length")] = None,
     kind: Kind = None,
     engine: Annotated[str, typer.Option(help="steady, compiled or reference")] = "steady",

@@ -292,7 +292,7 @@ class _Config:
         if latent:
             text += "multi-head latent attention (MLA), "
         text += "batch 1"
-        for kind in counts.keys() - {FULL, SLIDING}:
+        for kind in sorted(counts.keys() - {FULL, SLIDING}):
             text += f"; its {counts[kind]} layers of {kind} are left out"
         return text
 
