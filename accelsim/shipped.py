@@ -30,11 +30,11 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def find(name: str, kind: str, beside: Path | None = None) -> Path:
-    """The file that `name` means: a path (when it ends in .yaml), or a shipped name.
+    """The file that `name` means: a path (when it ends as one), or a shipped name.
 
     A relative path is taken from the folder `beside` when given. Raises AccelsimError.
     """
-    if name.endswith((".yaml", ".yml")):
+    if is_path(name, kind):
         path = Path(name) if beside is None else beside / name
         if not path.is_file():
             folder = " (it is a folder)" if path.is_dir() else ""
@@ -42,5 +42,12 @@ def find(name: str, kind: str, beside: Path | None = None) -> Path:
         return path
     if name not in names(kind):
         message = f"no {kind} named {name!r} is shipped; a file of your own must end in .yaml"
+        message += ", or a model's config in .json" if kind == "workload" else ""
         raise AccelsimError(Fault(message, help=nearest(name, names(kind))))
     return data_root() / FOLDERS[kind] / f"{name}.yaml"
+
+
+def is_path(name: str, kind: str) -> bool:
+    """Whether a name is the path of a file: a workload may be a model's config.json."""
+    endings = (".yaml", ".yml", ".json") if kind == "workload" else (".yaml", ".yml")
+    return name.endswith(endings)

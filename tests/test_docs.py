@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_commands_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [word.strip('"') for word in re.findall(r'(?:[^\s"]|"[^"]*")+', command)]
     words = [word.replace('"', "") for word in words]
     assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_commands_about_models_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "models.md").read_text()
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", text, re.M)]
+    for name, start in (("config.json", "{"), ("my_model.py", "import torch")):
+        (block,) = (block for block in blocks if block.strip().startswith(start))
+        (tmp_path / name).write_text(block)
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    accelsim (.*)$", text, re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        shown = CliRunner().invoke(app, command.split())
+        assert shown.exit_code == 0, (command, shown.exception)
 
 
 @pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "ASSUMPTIONS.md"])

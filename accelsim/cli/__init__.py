@@ -4,6 +4,7 @@ from accelsim.cli import (  # noqa: F401  (they join the app)
     derive,
     editors,
     look,
+    models,
     numbers,
     runs,
     studies,

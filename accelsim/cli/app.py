@@ -35,7 +35,10 @@ Mapping = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option(help="a shipped workload, or a .yaml file", autocompletion=shipped("workload")),
+    typer.Option(
+        help="a shipped workload, a .yaml file, a model's config.json",
+        autocompletion=shipped("workload"),
+    ),
 ]
 Cascade = Annotated[
     str,

@@ -78,7 +78,9 @@ def list_(
 
 @app.command()
 def check(
-    files: Annotated[list[str], typer.Argument(help="YAML files of any kind")],
+    files: Annotated[
+        list[str], typer.Argument(help="YAML files of any kind, a model's config.json")
+    ],
     as_json: Json = False,
 ) -> None:
     """Check files; every fault with its place. Status 1 when there is one.

@@ -360,7 +360,7 @@ def point(
 
 def _placed(name: str, beside: Path) -> str:
     """A file is named from the sweep's folder."""
-    return str(beside / name) if name.endswith((".yaml", ".yml")) else name
+    return str(beside / name) if spec.is_path(name, "workload") else name
 
 
 def _filled(text: str, axes: Row) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
 
 from accelsim.errors import Fault, SpecError, nearest, shown
 from accelsim.shipped import find
+from accelsim.spec import configs
 from accelsim.spec.mappings import MappingSpec
-from accelsim.spec.reader import Document, Key, KeyPath, Source, read_file, read_text
+from accelsim.spec.reader import Document, Key, KeyPath, Source, read_text
+from accelsim.spec.reader import read_file as read_values
 from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
 from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
@@ -26,6 +29,15 @@ RECORDS: dict[str, type[Record]] = {
     "validation": ValidationSpec,
 }
 Override = tuple[KeyPath, Any]
+
+
+def read_file(path: Path) -> tuple[Any, Source]:
+    """Plain values of a file, with positions; a model's config.json as a workload's keys.
+
+    Raises SpecError.
+    """
+    value, source = read_values(path)
+    return configs.workload(value, source) if path.suffix == ".json" else (value, source)
 
 
 def load(name: str, kind: str, overrides: Sequence[Override] = ()) -> Document[Any]:

@@ -1,4 +1,4 @@
-"""YAML text to plain values with a position for every key and value.
+"""YAML or JSON text to plain values with a position for every key and value.
 
 Only safe YAML: no tags that build objects, no recursion, a bound on size, depth and on what
 aliases may expand to. Everything after this module sees values and paths, never YAML.
@@ -6,6 +6,7 @@ aliases may expand to. Everything after this module sees values and paths, never
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from accelsim.errors import Fault, Position, SpecError, nearest, shown
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 MAX_NODES = 100_000
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -86,17 +89,37 @@ class Document(Generic[Spec]):
 
 
 def read_file(path: Path) -> tuple[Any, Source]:
-    """Plain values of a YAML file and their positions. Raises SpecError."""
+    """Plain values of a YAML or JSON file and their positions. Raises SpecError."""
+    text = _text(path)
+    return read_json(text, str(path)) if path.suffix == ".json" else read_text(text, str(path))
+
+
+def _text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise SpecError(Fault(f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are read"))
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    return read_text(text, str(path))
+
+
+def read_json(text: str, name: str) -> tuple[Any, Source]:
+    """Plain values of a JSON text and their positions. Raises SpecError."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = text.splitlines() or [""]
+        place = Position(name, error.lineno, error.colno)
+        line = lines[min(error.lineno, len(lines)) - 1]
+        raise SpecError(Fault(f"not JSON: {error.msg}", place, line, 1)) from None
+    except RecursionError:
+        pass  # read_text says how deep is too deep
+    # What YAML alone refuses, with as many characters: tabs, and halves of a character.
+    text = _HALF.sub(r"\\ufffd", text.replace("\t", " "))
+    return read_text(text, name)
 
 
 def read_text(text: str, name: str) -> tuple[Any, Source]:
