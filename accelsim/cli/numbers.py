@@ -11,7 +11,6 @@ from rich.console import Console
 
 from accelsim.cli.app import Json, Kind, Settings, app, print_json, progress, with_kind
 from accelsim.errors import AccelsimError
-from accelsim.files import check_output
 
 
 @app.command()
@@ -58,14 +57,14 @@ def execute(
       accelsim execute --mapping fusemax__gemm --model gemm --input inputs.safetensors --json
     """
     from accelsim import verbs
-    from accelsim.execute.inputs import write_safetensors
+    from accelsim.execute.inputs import check_save, write_safetensors
     from accelsim.execute.written import read_formats
     from accelsim.report.executed import outcome_tables
 
     if seed < 0:
         raise AccelsimError(f"--seed: expected 0 or more, got {seed}")
     if save is not None:
-        check_output(save)
+        check_save(save)
     with progress("executing") as told:
         found = verbs.execute(
             mapping,
