@@ -73,7 +73,9 @@ EXACT = FORMATS["float64"]
 def format_named(name: str) -> Format:
     """Raises AccelsimError for a format that is not known."""
     if name not in FORMATS:
-        raise AccelsimError(Fault(f"{name!r} is no number format", help=nearest(name, FORMATS)))
+        known = f"known: {', '.join(FORMATS)}"
+        near = (line for line in nearest(name, FORMATS) if not line.startswith("known"))
+        raise AccelsimError(Fault(f"{name!r} is no number format", help=(*near, known)))
     return FORMATS[name]
 
 

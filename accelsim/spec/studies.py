@@ -58,10 +58,14 @@ class SweepSpec(Record):
 
 
 class PublishedSpec(Record):
-    """Published points beside a plot: a CSV file, and which of its columns are which."""
+    """Published points beside a plot: a CSV file, and which of its columns are which.
+
+    title: in the legend.
+    """
 
     file: Text
     y: Text
+    title: Text = "published"
     columns: dict[Name, Text] = Field(default_factory=dict)
 
 
@@ -89,12 +93,17 @@ class PlotSpec(Record):
 
 
 class FiguresSpec(Record):
-    """A study's figures. labels: what published files call a value -> what sweeps call it."""
+    """A study's figures.
+
+    labels: what published files call a value -> what sweeps call it. titles: column of a sweep ->
+    what axes, panels and legends call it.
+    """
 
     figures: Name
     description: str = ""
     source: Text
     labels: dict[Text, Any] = Field(default_factory=dict)
+    titles: dict[Name, Text] = Field(default_factory=dict)
     plots: Annotated[list[PlotSpec], Field(min_length=1)]
 
 

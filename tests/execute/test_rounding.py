@@ -181,7 +181,9 @@ def test_a_value_that_overflows_without_a_failure_is_told() -> None:
     # 65,519.5 is rounded to 65,504, 65,520 to infinity.
     inputs["V"] = np.linspace(-65504, 65519.5, 96) * np.ones((2, 2, 8, 1))
     assert asked(ONE_PASS, "V=float16", inputs).notes == ()
+    inputs["V"][0, 0, 2] = 70_000.0
     inputs["V"][1, 1, 3] = -131_008.0
+    inputs["V"][1, 1, 4] = 70_000.0
     assert asked(ONE_PASS, "V=float16,AV=float16", inputs).notes == (
         "V = -131,008 is out of the range of float16, whose largest number is 65,504: it became "
         "infinite",
