@@ -117,9 +117,8 @@ def beyond(tile: Array, rounded: Array, written: Format) -> tuple[float, float] 
     saturates = written.dtype is ml_dtypes.float8_e4m3fn
     if written is EXACT or (not saturates and not np.isinf(rounded).any()):
         return None
+    # Also what rounds to the largest number: never the largest magnitude, where one is infinite.
     out = np.isfinite(tile) & (np.abs(tile) > written.largest)
-    if not saturates:
-        out &= np.isinf(rounded)
     if not out.any():
         return None
     values = tile[out]

@@ -170,6 +170,9 @@ def test_a_value_that_overflows_is_a_failure() -> None:
         asked(ONE_PASS, "QK=float16", inputs)
     with pytest.raises(AccelsimError, match=f"int8 has no infinity.*\n    {said}$"):
         asked(ONE_PASS, "QK=int8,QK.accumulate=float16", inputs)
+    inputs["K"] *= 10  # 448 in float8_e4m3fn, which makes no infinity
+    with pytest.raises(NotANumberError, match="point: QK = 358,400 is out of [^;]*; in the tile"):
+        asked(ONE_PASS, "K=float8_e4m3fn,QK=float16", inputs)
 
 
 def test_a_value_that_overflows_without_a_failure_is_told() -> None:
