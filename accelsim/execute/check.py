@@ -62,7 +62,7 @@ def _advice(own: Sizes, einsum: Einsum) -> Iterator[str]:
         of = "a mask" if not uneven else f"a mask, or tiles that go beyond: {', '.join(uneven)}"
         yield f"the points that are summed over count, too, as some are left out ({of})"
     yield (
-        "check a shorter sequence or fewer heads (--seq-len, --set workload.ranks.H=1), or "
+        "check a shorter sequence or fewer heads (--seq-len, --set workload.ranks.RANK=N), or "
         "execute without a check"
     )
 

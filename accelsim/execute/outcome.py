@@ -163,8 +163,7 @@ def of(
 
 def _refuse(mapped: mapping.Mapping, program: Program, own: Sizes) -> None:
     """Raise AccelsimError for what would take hours, or more memory than there is."""
-    fewer = "such as --set workload.ranks.B=1 --set workload.ranks.H=1"
-    help = f"take a shorter sequence or fewer heads, {fewer}"
+    help = "take a shorter sequence or fewer heads (--seq-len, --set workload.ranks.RANK=N)"
     cascade = mapped.cascade
     made = {b.einsum.name for nest in mapped.nests for b in nest.bindings}
     moving = {p.tensor for nest in mapped.nests for p in nest.placements if p.stored}
