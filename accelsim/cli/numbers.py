@@ -23,7 +23,7 @@ def execute(
         str,
         typer.Option(
             help="TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT, with commas "
-            "between; float64 unless said"
+            "between; unless said values are float64, bytes those of the machine's word"
         ),
     ] = "",
     inputs: Annotated[
