@@ -93,7 +93,7 @@ class CapacityError(MappingError):
 
 
 class NotANumberError(AccelsimError):
-    """A value is not a number where it is defined: 0/0, or inf - inf."""
+    """A value is not a number where it is defined: 0/0, or inf - inf after an overflow."""
 
 
 def _source_order(fault: Fault) -> tuple[str, int, int]:

@@ -23,20 +23,21 @@ def check_output(path: Path) -> None:
         raise AccelsimError(f"{path}: cannot be written: no permission to write {there}")
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write a text. A file is replaced only when the new one is complete; a link is followed; a
-    device or pipe is written to. Raises AccelsimError."""
+def write_output(path: Path, content: str | bytes) -> None:
+    """Write a text, or bytes. A file is replaced only when the new one is complete; a link is
+    followed; a device or pipe is written to. Raises AccelsimError."""
+    data = content.encode() if isinstance(content, str) else content
     target = path.resolve()
     partial = target.with_name(target.name + ".part")
     try:
         check_output(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with target.open("wb") as file:
+                file.write(data)
             return
         try:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(data)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

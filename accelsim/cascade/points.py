@@ -25,6 +25,7 @@ from accelsim.cascade.nodes import (
     whole_coordinates,
 )
 from accelsim.cascade.operators import OPERATORS
+from accelsim.cascade.overflow import Overflows
 from accelsim.cascade.whole import Whole, evaluate, variables
 from accelsim.errors import NotANumberError
 
@@ -99,6 +100,7 @@ class Points:
         self.cascade = cascade
         self.numbers = numbers
         self.tables = tables
+        self.overflows = Overflows()
         self._rank_of = dict(cascade.variables)
         self._places: dict[tuple[str, ...], dict[str, Whole]] = {}
         self._spreads: dict[str, list[set[str]]] = {}
@@ -113,15 +115,17 @@ class Points:
         holds = self._conditions(einsum, grid)
         inside = _all(holds)
         reduced = tuple(grid.axis(v) for v in reduced_variables(einsum))
-        values = product(inside)
-        if values is None:
-            full = np.broadcast_to(
-                self._expression(einsum.expression, grid, inside, read), grid.shape
-            )
-            if inside is not None and reduced:
-                full = np.where(inside, full, _identity(einsum))
-            reducer = APPLY[einsum.reduce].reduce
-            values = reducer(full, axis=reduced, keepdims=True) if reduced else full
+        overflows: list[str] = []
+        with np.errstate(over="call", call=lambda kind, _: overflows.append(kind)):
+            values = product(inside)
+            if values is None:
+                full = np.broadcast_to(
+                    self._expression(einsum.expression, grid, inside, read), grid.shape
+                )
+                if inside is not None and reduced:
+                    full = np.where(inside, full, _identity(einsum))
+                reducer = APPLY[einsum.reduce].reduce
+                values = reducer(full, axis=reduced, keepdims=True) if reduced else full
         # A comparison of kept variables alone says where the output is defined; one with reduced
         # variables only thins the reduction, which may become empty: the operator's identity.
         left_out = set(reduced_variables(einsum))
@@ -131,9 +135,16 @@ class Points:
         if kept is not None:
             extents = [1 if axis in reduced else n for axis, n in enumerate(grid.shape)]
             defined = np.broadcast_to(kept, extents)
-        if np.isnan(values if defined is None else values[defined]).any():
+        found = values if defined is None else values[defined]
+        # An overflow at points that are left out is none.
+        if overflows and not np.isfinite(found).all():
+            self.overflows.of_float64(einsum.name)
+        if np.isnan(found).any():
+            causes = "; ".join(self.overflows.infinite)
             raise NotANumberError(
-                f"{einsum.name} is not a number at some point (0/0, or inf - inf); "
+                f"{einsum.name} is not a number at some point: {causes}"
+                if causes
+                else f"{einsum.name} is not a number at some point (0/0, or inf - inf); "
                 "every row of a softmax needs a finite score"
             )
         return values, defined

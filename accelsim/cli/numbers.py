@@ -21,7 +21,6 @@ from accelsim.cli.app import (
     with_kind,
 )
 from accelsim.errors import AccelsimError
-from accelsim.files import check_output
 
 
 @app.command()
@@ -34,7 +33,7 @@ def execute(
         str,
         typer.Option(
             help="TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT, with commas "
-            "between; float64 unless said"
+            "between; unless said values are float64, bytes those of the machine's word"
         ),
     ] = "",
     inputs: Annotated[
@@ -68,14 +67,14 @@ def execute(
       accelsim execute --mapping fusemax__gemm --model gemm --input inputs.safetensors --json
     """
     from accelsim import verbs
-    from accelsim.execute.inputs import write_safetensors
+    from accelsim.execute.inputs import check_save, write_safetensors
     from accelsim.execute.written import read_formats
     from accelsim.report.executed import outcome_tables
 
     if seed < 0:
         raise AccelsimError(f"--seed: expected 0 or more, got {seed}")
     if save is not None:
-        check_output(save)
+        check_save(save)
     with progress("executing") as told:
         found = verbs.execute(
             mapping,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.cascade import interpret
+from accelsim.cascade.nodes import Einsum
 from accelsim.cascade.points import Array
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, Fault
 from accelsim.execute.run import Sizes
 
 MOST_POINTS = 1 << 29
@@ -39,12 +40,31 @@ def check_reference(own: Sizes) -> None:
     for einsum in own.cascade.einsums:
         # A sum of products without a predicate is no more than what goes in and comes out.
         kept = [v for v in einsum.iterated if einsum.predicate or v not in einsum.reduced]
-        points = prod(own.shapes[own.cascade.rank_of(v)] for v in kept)
+        sizes = [(v, own.shapes[own.cascade.rank_of(v)]) for v in kept]
+        points = prod(n for _, n in sizes)
         if points > MOST_POINTS:
-            raise AccelsimError(
-                f"the reference would need {points:,} points of {einsum.name} at once, more than "
-                f"{MOST_POINTS:,}: check a shorter sequence or fewer heads"
+            shown = " x ".join(f"{own.cascade.rank_of(v)} {n:,}" for v, n in sizes)
+            message = (
+                f"check: the reference holds {einsum.name} at all its points at once: {shown} = "
+                f"{points:,}, more than {MOST_POINTS:,}"
             )
+            raise AccelsimError(Fault(message, help=tuple(_advice(own, einsum))))
+
+
+def _advice(own: Sizes, einsum: Einsum) -> Iterator[str]:
+    """What makes so many points of an Einsum, and what to do."""
+    uneven = [
+        f"{rank} {own.shapes[rank]:,} of {own.padded[rank]:,}"
+        for rank in own.cascade.ranks
+        if own.padded[rank] > own.shapes[rank]
+    ]
+    if einsum.predicate:
+        of = "a mask" if not uneven else f"a mask, or tiles that go beyond: {', '.join(uneven)}"
+        yield f"the points that are summed over count, too, as some are left out ({of})"
+    yield (
+        "check a shorter sequence or fewer heads (--seq-len, --set workload.ranks.RANK=N), or "
+        "execute without a check"
+    )
 
 
 def reference(own: Sizes, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import ml_dtypes
@@ -16,6 +17,7 @@ from accelsim.units import FORMATS as BYTES
 Array = npt.NDArray[np.float64]
 
 LARGEST_E4M3FN = 448.0
+LARGEST_TF32 = (2 - 2**-10) * 2.0**127
 SCALE_BYTES = 4
 """Of the scale of a tile of whole numbers, a float32."""
 
@@ -41,6 +43,15 @@ class Format:
         """Of one tile, beside its values."""
         return 0 if self.most is None else SCALE_BYTES
 
+    @property
+    def largest(self) -> float:
+        """Finite number; of whole numbers, whose scale follows the tile, infinite."""
+        if self.most is not None:
+            return inf
+        if self.dtype is None:
+            return LARGEST_TF32
+        return float(ml_dtypes.finfo(self.dtype).max)  # type: ignore[no-untyped-call]
+
 
 FORMATS = {
     one.name: one
@@ -62,8 +73,9 @@ EXACT = FORMATS["float64"]
 def format_named(name: str) -> Format:
     """Raises AccelsimError for a format that is not known."""
     if name not in FORMATS:
-        message = f"{name!r} is no number format; known: {', '.join(FORMATS)}"
-        raise AccelsimError(Fault(message, help=nearest(name, FORMATS)))
+        known = f"known: {', '.join(FORMATS)}"
+        near = (line for line in nearest(name, FORMATS) if not line.startswith("known"))
+        raise AccelsimError(Fault(f"{name!r} is no number format", help=(*near, known)))
     return FORMATS[name]
 
 
@@ -95,6 +107,22 @@ def rounded(tile: npt.ArrayLike, written: Format) -> Array:
     if written.dtype is None:
         return _tf32(encoded(tile, np.float32)).astype(np.float64)
     return encoded(tile, written.dtype).astype(np.float64)
+
+
+def beyond(tile: Array, rounded: Array, written: Format) -> tuple[float, float] | None:
+    """The largest magnitude in a tile that has no room in a format, and what became of it.
+
+    None: all have room. rounded: the tile in the format.
+    """
+    saturates = written.dtype is ml_dtypes.float8_e4m3fn
+    if written is EXACT or (not saturates and not np.isinf(rounded).any()):
+        return None
+    # Also what rounds to the largest number: never the largest magnitude, where one is infinite.
+    out = np.isfinite(tile) & (np.abs(tile) > written.largest)
+    if not out.any():
+        return None
+    values = tile[out]
+    return float(values[np.abs(values).argmax()]), written.largest if saturates else inf
 
 
 def _tf32(single: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import safetensors.numpy
 from accelsim.cascade import Cascade
 from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError, Fault, nearest
+from accelsim.execute.memory import shape_in_words
 from accelsim.execute.run import Sizes
-from accelsim.files import check_output
+from accelsim.files import check_output, write_output
 
 _TYPES: dict[str, Any] = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
@@ -25,6 +27,10 @@ _TYPES: dict[str, Any] = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 """Types of values as safetensors names them."""
+SUFFIX = ".safetensors"
+MOST_NAMED = 8
+"""Names in a file that a message lists."""
+_MAGIC = b"\x93NUMPY"
 
 
 def drawn(own: Sizes, seed: int, scale: Mapping[str, float] | None = None) -> dict[str, Array]:
@@ -43,80 +49,130 @@ def drawn(own: Sizes, seed: int, scale: Mapping[str, float] | None = None) -> di
         name: generator.standard_normal(shape) if len(shape) > 1 else generator.random(shape)
         for name, shape in shapes.items()
     }
-    return {name: factors.get(name, 1.0) * own for name, own in values.items()}
+    with np.errstate(over="ignore"):
+        scaled = {name: factors.get(name, 1.0) * own for name, own in values.items()}
+    for name, own_values in scaled.items():
+        if not np.isfinite(own_values).all():
+            raise AccelsimError(f"scale: {name}={factors[name]:g} makes values that are infinite")
+    return scaled
 
 
-def from_files(
-    given: Sequence[str], cascade: Cascade
-) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+def from_files(given: Sequence[str], own: Sizes) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
     """Inputs from files, and notes on what of them is no input.
 
     given: NAME=FILE.npy for one tensor, or FILE.safetensors for those of its names. Raises
     AccelsimError: a file that cannot be read, a name that is no input or comes twice.
     """
+    wanted = own.cascade.inputs
     found: dict[str, npt.NDArray[Any]] = {}
-    notes = []
+    held, notes = list[str](), list[str]()
     for text in given:
-        name, equals, path = text.partition("=")
-        if not equals and text.endswith(".npy"):
+        read, others = _read(text, own.cascade)
+        shown = {name: values.shape for name, values in read.items()} | others
+        held.append(f"{text} has {_listed([_of_shape(*one) for one in shown.items()])}")
+        if others:
+            notes.append(f"{text}: not used: {_listed(list(others))}")
+        for name, values in read.items():
+            if name in found:
+                raise AccelsimError(f"input {name} is given twice")
+            found[name] = values
+    missing = [name for name in wanted if given and name not in found]
+    if missing:
+        expected = "; ".join(f"{name}: {own.empty().expected(name)}" for name in missing)
+        which = (
+            f"input {missing[0]} is" if len(missing) == 1 else f"inputs {', '.join(missing)} are"
+        )
+        message = f"{which} in none of the files; expected {expected}"
+        raise AccelsimError(Fault(message, help=tuple(held)))
+    return found, notes
+
+
+def _read(
+    text: str, cascade: Cascade
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[int, ...]]]:
+    """Inputs that one word names, and shapes of what else is in its file."""
+    name, equals, path = text.partition("=")
+    expected = "NAME=FILE.npy or FILE.safetensors"
+    if not equals:
+        if text.endswith(".npy"):
             message = f"{text}: say which input it is, such as {cascade.inputs[0]}={text}"
             raise AccelsimError(message)
-        read = {name: _npy(Path(path))} if equals else _safetensors(Path(text))
-        if equals and name not in cascade.inputs:
-            help = nearest(name, cascade.inputs)
-            raise AccelsimError(Fault(f"{name} is no input of {cascade.name}", help=help))
-        others = [own for own in read if own not in cascade.inputs]
-        if others:
-            notes.append(f"{text}: not used: {', '.join(others)}")
-        for own, values in read.items():
-            if own in found:
-                raise AccelsimError(f"input {own} is given twice")
-            if own in cascade.inputs:
-                found[own] = values
-    for name in cascade.inputs:
-        if given and name not in found:
-            known = ", ".join(cascade.inputs)
-            raise AccelsimError(f"input {name} is in none of the files; expected {known}")
-    return found, notes
+        if not text.endswith(SUFFIX):
+            raise AccelsimError(f"input: expected {expected}, got {text!r}")
+        return _safetensors(Path(text), cascade.inputs)
+    if not name or not path:
+        raise AccelsimError(f"input: expected {expected}, got {text!r}")
+    if name not in cascade.inputs:
+        help = nearest(name, cascade.inputs)
+        raise AccelsimError(Fault(f"{name} is no input of {cascade.name}", help=help))
+    if path.endswith(SUFFIX):
+        message = f"{text}: a {SUFFIX} file has names of its own"
+        raise AccelsimError(f"{message}: give it without {name}=")
+    return {name: _npy(Path(path))}, {}
 
 
 def _npy(path: Path) -> npt.NDArray[Any]:
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise AccelsimError(f"{path}: cannot be read as .npy: {_said(error)}") from None
-    if not isinstance(found, np.ndarray):
-        raise AccelsimError(f"{path}: expected one array, as np.save writes it")
-    return found
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise AccelsimError(f"{path}: is no .npy file; expected one, as np.save writes it")
+            file.seek(0)
+            found: npt.NDArray[Any] = np.load(file, allow_pickle=False)
+            return found
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        said = _said(error)
+        if "pickle" in said:  # no advice to load it all the same
+            said = "its values are objects; expected numbers"
+        raise AccelsimError(f"{path}: cannot be read as .npy: {said}") from None
 
 
-def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _safetensors(
+    path: Path, wanted: Sequence[str]
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[int, ...]]]:
+    """Tensors of the names that are wanted; shapes of the others."""
     try:
         entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    except (OSError, safetensors.SafetensorError) as error:
-        raise AccelsimError(f"{path}: cannot be read as .safetensors: {_said(error)}") from None
-    found = {}
-    for name, entry in entries:
+    except (OSError, MemoryError, safetensors.SafetensorError) as error:
+        raise AccelsimError(f"{path}: cannot be read as {SUFFIX}: {_said(error)}") from None
+    found, others = {}, {}
+    for name, entry in sorted(entries, key=itemgetter(0)):
+        if name not in wanted:
+            others[name] = tuple(entry["shape"])
+            continue
         if entry["dtype"] not in _TYPES:
+            known = ", ".join(_TYPES)
             raise AccelsimError(
-                f"{path}: {name} has values of type {entry['dtype']}, not read here"
+                f"{path}: {name} has values of type {entry['dtype']}; expected one of {known}"
             )
         values = np.frombuffer(entry["data"], _TYPES[entry["dtype"]])
         values = values.reshape(entry["shape"])
         found[name] = values if values.dtype.kind in "fiub" else values.astype(np.float64)
-    return found
+    return found, others
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def _of_shape(name: str, shape: tuple[int, ...]) -> str:
+    return f"{name} ({shape_in_words(shape)})"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """With commas, the first few of many."""
+    more = len(words) - MOST_NAMED
+    shown = ", ".join(words[:MOST_NAMED]) or "nothing"
+    return shown if more <= 0 else f"{shown} and {more:,} more"
+
+
+def check_save(path: Path) -> None:
+    """Raise AccelsimError if outputs cannot be written there; makes nothing."""
+    if path.suffix != SUFFIX:
+        raise AccelsimError(f"{path}: outputs are written as {SUFFIX}; expected such a name")
+    check_output(path)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Array]) -> None:
     """Write tensors as float64. Raises AccelsimError."""
-    check_output(path)
     contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(safetensors.numpy.save(contiguous))
-    except OSError as error:
-        raise AccelsimError(f"{path}: cannot be written: {error.strerror}") from None
+    write_output(path, safetensors.numpy.save(contiguous))

@@ -13,6 +13,10 @@ from accelsim.execute.edges import beyond
 from accelsim.execute.tiles import BrokenProgramError, Int, Tile
 
 
+def shape_in_words(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
+
+
 class Memory:
     """Values of tensors; NaN where nothing is defined.
 
@@ -64,6 +68,12 @@ class Memory:
                 return tuple(self.shapes[root] for root in roots)
         return tuple(self.shapes[rank] for rank in ranks)
 
+    def expected(self, tensor: str) -> str:
+        """Ranks and shape of an input, in words."""
+        ranks, whole = self.cascade.tensor(tensor).ranks, self.input_shape(tensor)
+        names = self._roots(tensor) if len(whole) < len(ranks) else ranks
+        return ", ".join(f"{rank} {n}" for rank, n in zip(names, whole, strict=True))
+
     def _roots(self, tensor: str) -> tuple[str, ...]:
         ranks = self.cascade.tensor(tensor).ranks
         return tuple(dict.fromkeys(self.cascade.root(rank) for rank in ranks))
@@ -71,7 +81,8 @@ class Memory:
     def _arranged(self, name: str, array: npt.NDArray[np.generic]) -> Array:
         if array.dtype.kind not in "fiub":
             raise AccelsimError(f"input {name} has values of type {array.dtype}; expected numbers")
-        values = array.astype(np.float64)
+        with np.errstate(over="ignore"):  # of what is wider than float64
+            values = array.astype(np.float64)
         if not np.isfinite(values).all():
             at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise AccelsimError(
@@ -82,10 +93,9 @@ class Memory:
         whole = self.input_shape(name)
         cut = tuple(self.shapes[rank] for rank in ranks)
         if values.shape not in (whole, cut):
-            names = self._roots(name) if len(whole) < len(ranks) else ranks
-            shown = ", ".join(f"{rank} {n}" for rank, n in zip(names, whole, strict=True))
-            got = " x ".join(map(str, values.shape)) or "a single number"
-            raise AccelsimError(f"input {name} is {got}; expected {shown}")
+            raise AccelsimError(
+                f"input {name} is {shape_in_words(values.shape)}; expected {self.expected(name)}"
+            )
         full = self.room(name)
         if values.shape == whole and len(whole) < len(ranks):
             roots = [self.padded[root] for root in self._roots(name)]

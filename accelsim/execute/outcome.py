@@ -112,17 +112,17 @@ def of(
     _refuse(mapped, program, own)
     if check:
         check_reference(own)
+    if scale and inputs:
+        raise AccelsimError("scale: it is of inputs that are drawn, and these are given")
     said = [*program.notes, *notes]
     if isinstance(inputs, Mapping):
         given: Mapping[str, npt.ArrayLike] = inputs
     else:
-        given, unused = from_files(inputs, mapped.cascade)
+        given, unused = from_files(inputs, own)
         said += unused
     if not given:
         given = drawn(own, seed, scale)
         about = {**about, "seed": seed, **({"scale": dict(scale)} if scale else {})}
-    elif scale:
-        raise AccelsimError("scale: it is of inputs that are drawn, and these are given")
     try:
         done = execute(
             mapped, program, shapes, given, tables=tables, formats=formats, progress=progress
@@ -130,6 +130,7 @@ def of(
     except BrokenProgramError as fault:
         message = f"{mapped.name}: the Program does not do what its mapping says: {fault}"
         raise AccelsimError(f"{message} (a fault of accelsim, not of the inputs)") from None
+    said += done.notes
     found: tuple[str, ...] | None = tuple(differences(done.counts, stated(program)))
     if formats.of_levels:
         found = None
@@ -162,7 +163,7 @@ def of(
 
 def _refuse(mapped: mapping.Mapping, program: Program, own: Sizes) -> None:
     """Raise AccelsimError for what would take hours, or more memory than there is."""
-    help = "such as --set workload.ranks.B=1 --set workload.ranks.H=1"
+    help = "take a shorter sequence or fewer heads (--seq-len, --set workload.ranks.RANK=N)"
     cascade = mapped.cascade
     made = {b.einsum.name for nest in mapped.nests for b in nest.bindings}
     moving = {p.tensor for nest in mapped.nests for p in nest.placements if p.stored}
@@ -170,8 +171,8 @@ def _refuse(mapped: mapping.Mapping, program: Program, own: Sizes) -> None:
     size = 8 * sum(prod(own.shapes[r] for r in cascade.tensor(t).ranks) for t in moving)
     if size > MOST_BYTES:
         message = f"tensors in memory take {show_bytes(size)} as float64"
-        raise AccelsimError(f"{message}, more than {show_bytes(MOST_BYTES)}: take less, {help}")
+        raise AccelsimError(f"{message}, more than {show_bytes(MOST_BYTES)}: {help}")
     number = sum(visits(phase.loops, Guard()) for phase in program.phases)
     if number > MOST_ITERATIONS:
         message = f"{mapped.name} has {number:,} tiles, more than {MOST_ITERATIONS:,}"
-        raise AccelsimError(f"{message}: take fewer heads or a shorter sequence, {help}")
+        raise AccelsimError(f"{message}: {help}")

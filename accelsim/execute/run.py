@@ -24,10 +24,14 @@ from accelsim.program.instance import coordinates, instance, instances
 
 @dataclass(frozen=True)
 class Executed:
-    """outputs: of the cascade, float64. counts: by part of the machine, action and tensor."""
+    """outputs: of the cascade, float64. counts: by part of the machine, action and tensor.
+
+    notes: values that had no room in their format.
+    """
 
     outputs: dict[str, Array]
     counts: dict[Key, Access]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def execute(
     if progress is not None:
         progress(1.0)
     outputs = {name: memory.whole(name) for name in mapped.cascade.outputs}
-    return Executed(outputs, tally.total())
+    return Executed(outputs, tally.total(), memory.points.overflows.notes)
 
 
 def _instances(phase: Phase) -> Iterator[tuple[tuple[int, ...], Phase]]:

@@ -14,9 +14,11 @@ from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade
 from accelsim.cascade.nodes import Access, At, End, looked_up
+from accelsim.cascade.overflow import Overflow
 from accelsim.cascade.points import APPLY, Array, Grid, Mask, Points
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, Fault
 from accelsim.execute.counts import Tally
+from accelsim.execute.formats import beyond, rounded
 from accelsim.execute.held import Held
 from accelsim.execute.memory import Memory
 from accelsim.execute.nest import Places
@@ -39,6 +41,22 @@ class Bench:
     memory: Memory
     tally: Tally
     formats: Formats
+
+    def rounded(self, values: Array, tensor: str, place: str) -> Array:
+        """Values of a tile as they are in a place; what has no room there is kept in mind.
+
+        Raises AccelsimError: infinities as wholes.
+        """
+        overflows, written = self.points.overflows, self.formats.of(tensor, place)
+        try:
+            found = rounded(values, written)
+        except AccelsimError as error:
+            message = f"{tensor}: {error.faults[0].message}"
+            raise AccelsimError(Fault(message, help=tuple(overflows.infinite))) from None
+        worst = beyond(values, found, written)
+        if worst is not None:
+            overflows.add(Overflow(tensor, written.name, written.largest, *worst))
+        return found
 
 
 class Tasks:
@@ -106,7 +124,7 @@ class Tasks:
     # Transfers --------------------------------------------------------------------------------
 
     def _load(self, placement: Placement, number: int) -> None:
-        tensor, at, formats = placement.tensor, self.held.at(number), self.bench.formats
+        tensor, at = placement.tensor, self.held.at(number)
         outermost = self.bench.machine.outermost.name
         if tensor in self.reads:
             ranks = self.bench.cascade.tensor(tensor).ranks
@@ -117,8 +135,8 @@ class Tasks:
                 runs = all(isinstance(begin, int) for begin in found.at)
                 if placement.ends and runs and np.isnan(brought).any():
                     raise BrokenProgramError(f"{tensor}: more than there is moves at {at}")
-                brought = formats.rounded(brought, tensor, outermost)
-            brought = formats.rounded(brought, tensor, inner(placement))
+                brought = self.bench.rounded(brought, tensor, outermost)
+            brought = self.bench.rounded(brought, tensor, inner(placement))
             values = np.full(found.values.shape, np.nan)
             values[clips] = brought
             tile = Tile(values, found.at)
@@ -159,7 +177,7 @@ class Tasks:
 
     def _as_outside(self, placement: Placement, values: Array) -> Array:
         outermost = self.bench.machine.outermost.name
-        return self.bench.formats.rounded(values, placement.tensor, outermost)
+        return self.bench.rounded(values, placement.tensor, outermost)
 
     def _clips(self, placement: Placement, number: int) -> tuple[slice, ...]:
         """Of each rank, what there is of a tile where edges are masked."""
@@ -230,7 +248,7 @@ class Tasks:
         values = np.broadcast_to(values, [grid.shape[axis] for axis in order])
         self.made_values[task.name] = values.size
         near = Tile(
-            self.bench.formats.rounded(values, task.name, MADE),
+            self.bench.rounded(values, task.name, MADE),
             tuple(grid.start(index.variable) + index.offset for index in made),
         )
         self._make(task.name, near, number)
@@ -238,15 +256,14 @@ class Tasks:
     def _make(self, tensor: str, near: Tile, number: int) -> None:
         """What an Einsum has made, into its slot; added to what is there of a reduction."""
         placement, binding = self.placements[tensor], self.bindings[tensor]
-        formats = self.bench.formats
         partial = set(binding.iterated) - set(placement.iterated)
         if placement.role == "made" and partial and self.held.begun(placement, number):
             slot = self.held.get(placement, number)
             before = slot.near if placement.level is None else slot.tile
             self._inner(placement, "read", before)
             total = _added(binding.einsum.reduce, before.values, near.values)
-            near = Tile(formats.rounded(total, tensor, MADE), near.at)
-        tile = Tile(formats.rounded(near.values, tensor, inner(placement)), near.at)
+            near = Tile(self.bench.rounded(total, tensor, MADE), near.at)
+        tile = Tile(self.bench.rounded(near.values, tensor, inner(placement)), near.at)
         self._inner(placement, "write", tile)
         self.held.put(placement, number, tile, near)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from accelsim import mapping
-from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError, Fault, nearest
 from accelsim.execute.counts import Written
-from accelsim.execute.formats import EXACT, Format, format_named, rounded
+from accelsim.execute.formats import EXACT, Format, format_named
 from accelsim.mapping import Placement
 from accelsim.mapping.place import REGISTERS
 
 MADE = "accumulate"
 EVERYWHERE = ""
+EXPECTED = "TENSOR=FORMAT, TENSOR.accumulate=FORMAT or TENSOR.LEVEL=FORMAT"
 
 
 def inner(placement: Placement) -> str:
@@ -31,13 +31,6 @@ class Formats:
     def of(self, tensor: str, place: str) -> Format:
         own = self.given.get(tensor, {})
         return own.get(place, own.get(EVERYWHERE, EXACT))
-
-    def rounded(self, values: Array, tensor: str, place: str) -> Array:
-        """Values of a tile as they are in a place. Raises AccelsimError: infinities as wholes."""
-        try:
-            return rounded(values, self.of(tensor, place))
-        except AccelsimError as error:
-            raise AccelsimError(f"{tensor}: {error.faults[0].message}") from None
 
     def written(self, placement: Placement, level: str) -> Written:
         """As bytes: of the mapping's own format, unless the level has one for itself."""
@@ -63,8 +56,7 @@ class Formats:
 
 def read_formats(text: str) -> dict[str, str]:
     """TENSOR=FORMAT, TENSOR.accumulate=FORMAT, TENSOR.LEVEL=FORMAT, with commas between."""
-    expected = "TENSOR=FORMAT, TENSOR.accumulate=FORMAT or TENSOR.LEVEL=FORMAT"
-    return read_pairs(text, "formats", expected)
+    return read_pairs(text, "formats", EXPECTED)
 
 
 def read_pairs(text: str, what: str, expected: str) -> dict[str, str]:
@@ -77,6 +69,8 @@ def read_pairs(text: str, what: str, expected: str) -> dict[str, str]:
         if name in found:
             raise AccelsimError(f"{what}: {name} is given twice")
         found[name] = value
+    if text and not found:
+        raise AccelsimError(f"{what}: there is nothing in {text!r}; expected {expected}")
     return found
 
 
@@ -90,11 +84,14 @@ def settled(given: Mapping[str, str], mapped: mapping.Mapping) -> Formats:
     found: dict[str, dict[str, Format]] = {}
     faults: list[Fault] = []
     for where, name in given.items():
-        tensor, _, place = where.partition(".")
+        tensor, dot, place = where.partition(".")
+        if not tensor or (dot and not place):
+            faults.append(Fault(f"formats: expected {EXPECTED}, got '{where}={name}'"))
+            continue
         try:
             written = format_named(name)
         except AccelsimError as error:
-            faults += error.faults
+            faults += [replace(f, message=f"formats: {where}: {f.message}") for f in error.faults]
             continue
         message, known = "", list[str]()
         if tensor not in tensors:

@@ -40,6 +40,7 @@ def study_figures(
 
         tables[name] = list(rows(load(str(folder / name)), report, everything=True))
     drawn = [
-        figure(plot, tables[plot.rows], read_published(asked, plot, folder)) for plot in asked.plots
+        figure(plot, tables[plot.rows], read_published(asked, plot, folder), asked.titles)
+        for plot in asked.plots
     ]
     return asked, drawn

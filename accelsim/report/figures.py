@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from pathlib import Path
@@ -29,25 +29,40 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure shows. panels: title -> series. series_title: what tells series apart."""
+    """What a figure shows. panels: value -> series. panel_title, series_title: what tells panels,
+    series apart. published_title: of open marks."""
 
     title: str
     x_title: str
     y_title: str
+    panel_title: str
     series_title: str
+    published_title: str
     kind: str
     log: tuple[str, ...]
     panels: dict[str, tuple[Series, ...]]
 
 
-def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -> Figure:
-    """The figure that a plot asks for. Raises AccelsimError on an unknown column."""
+def figure(
+    plot: PlotSpec,
+    rows: Sequence[Row],
+    published: Sequence[Row] = (),
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
+    """The figure that a plot asks for. titles: column -> what readers are to know it by.
+
+    Raises AccelsimError on an unknown column.
+    """
     _check_columns(plot, rows)
+    named = titles or {}
+    # Words stand in the order of the sweep, numbers in their own.
+    words = dict.fromkeys(row[plot.x] for row in (*rows, *published) if plot.x in row)
+    order = {value: place for place, value in enumerate(words)}
     panels: dict[str, list[Series]] = {}
     for source, is_published in ((rows, False), (published, True)):
         found = _series(plot, source)
         for (panel, name), points in found.items():
-            points.sort(key=lambda p: (not isinstance(p[0], int | float), p[0]))
+            points.sort(key=lambda p: (0, p[0]) if _is_number(p[0]) else (1, order[p[0]]))
             x, y = zip(*points, strict=True)
             panels.setdefault(panel, []).append(Series(name, x, y, is_published))
     if not panels:
@@ -56,9 +71,11 @@ def figure(plot: PlotSpec, rows: Sequence[Row], published: Sequence[Row] = ()) -
     y_title = plot.unit or (plot.y if isinstance(plot.y, str) else "share")
     return Figure(
         title=plot.title,
-        x_title=plot.x,
+        x_title=named.get(plot.x, plot.x),
         y_title=f"{y_title}{over and ', relative to that'}{over}",
-        series_title=plot.series or "",
+        panel_title=named.get(plot.panel or "", plot.panel or ""),
+        series_title=named.get(plot.series or "", plot.series or ""),
+        published_title=PUBLISHED if plot.published is None else plot.published.title,
         kind=plot.kind,
         log=tuple(plot.log),
         panels={name: tuple(series) for name, series in panels.items()},
@@ -202,6 +219,10 @@ def _stacked(kind: str, panel: Sequence[Series]) -> list[Series]:
     return out
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
 def _short(x: Any) -> str:
     """1024 as 1K, 1048576 as 1M; anything else as it is."""
     for factor, letter in ((1 << 20, "M"), (1 << 10, "K")):
@@ -232,13 +253,14 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
     body = []
     for one in figures:
         names = list(one.panels)
-        drawn = make_subplots(rows=1, cols=len(names), subplot_titles=names, shared_yaxes=True)
+        over = [f"{one.panel_title}: {name}" if one.panel_title else name for name in names]
+        drawn = make_subplots(rows=1, cols=len(names), subplot_titles=over, shared_yaxes=True)
         order = list(dict.fromkeys(s.name for series in one.panels.values() for s in series))
         legend: set[str] = set()
         for column, name in enumerate(names, start=1):
             for series in _stacked(one.kind, one.panels[name]):
                 colour = COLOURS[order.index(series.name) % len(COLOURS)]
-                label = PUBLISHED if series.published else series.name
+                label = one.published_title if series.published else series.name
                 common = {
                     "x": [_short(x) for x in series.x] if one.kind == "bars" else series.x,
                     "y": series.y,
@@ -258,14 +280,17 @@ def page(title: str, description: str, figures: Sequence[Figure]) -> str:
                     }
                     trace: Any = Scatter(**common, mode="markers", marker=marker)
                 elif one.kind == "lines":
-                    trace = Scatter(**common, mode="lines+markers", marker={"color": colour})
+                    # Nothing lies between words.
+                    mode = "lines+markers" if all(map(_is_number, series.x)) else "markers"
+                    trace = Scatter(**common, mode=mode, marker={"color": colour})
                 else:
                     trace = Bar(**common, marker_color=colour)
                 drawn.add_trace(trace, row=1, col=column)
-        if PUBLISHED in legend:
+        if one.published_title in legend:
             # In the legend they are one, of no colour.
             marker = {"color": "#333", "size": 11, "symbol": "circle-open", "line": {"width": 2}}
-            same = {"name": PUBLISHED, "legendgroup": PUBLISHED, "mode": "markers"}
+            label = one.published_title
+            same = {"name": label, "legendgroup": label, "mode": "markers"}
             drawn.add_trace(Scatter(x=[None], y=[None], marker=marker, **same), row=1, col=1)
         every = [s for series in one.panels.values() for s in series]
         for axis in one.log:

@@ -68,10 +68,12 @@ class PublishedSpec(Record):
     """Published points beside a plot.
 
     file: a CSV file. y: its column of values. columns: axis -> its column, where called otherwise.
+    title: in the legend.
     """
 
     file: Text
     y: Text
+    title: Text = "published"
     columns: dict[Name, Text] = Field(default_factory=dict)
 
 
@@ -105,13 +107,15 @@ class FiguresSpec(Record):
     """A study's figures.
 
     figures: the study's name. labels: what published files call a value -> what sweeps call it.
-    plots: one figure each.
+    plots: one figure each. titles: column of a sweep -> what axes,
+    panels and legends call it.
     """
 
     figures: Name
     description: str = ""
     source: Text
     labels: dict[Text, Any] = Field(default_factory=dict)
+    titles: dict[Name, Text] = Field(default_factory=dict)
     plots: Annotated[list[PlotSpec], Field(min_length=1)]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from accelsim import cascade, spec
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, NotANumberError
 
 SHIPPED = ("attention_1pass", "attention_2pass", "attention_3pass", "attention_3pass_deferred")
 
@@ -171,3 +171,16 @@ def test_not_a_number_names_where_it_arose() -> None:
     built = one("Y[i] = X[i] / X[i]", "X: [I], Y: [I]")
     with pytest.raises(AccelsimError, match="Y is not a number"):
         cascade.interpret(built, {"X": np.zeros(3)})
+
+
+@pytest.mark.parametrize(("kept", "said"), [(3, ": Z is out of the"), (2, " [(]0/0, or inf")])
+def test_not_a_number_names_what_overflowed(kept: str, said: str) -> None:
+    """exp(1000) is too large for float64, unless it is left out."""
+    built = one(
+        f"Z[i] = exp(X[i]) | i < {kept}",
+        "X: [I], W: [I], Y: [I], Z: [I]",
+        more=f"  Y[i] = (Z[i] - Z[i]) / W[i] | i < {kept}\n",
+    )
+    inputs = {"X": np.array([0.0, 1.0, 1000.0]), "W": np.array([1.0, 0.0, 1.0])}
+    with pytest.raises(NotANumberError, match=f"Y is not a number at some point{said}"):
+        cascade.interpret(built, inputs)

@@ -14,14 +14,15 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from accelsim import cascade, program, spec
+from accelsim import program
 from accelsim.cli import app
 from accelsim.errors import AccelsimError
 from accelsim.execute.inputs import from_files
+from accelsim.execute.run import sizes
 from accelsim.mapping import Mapping
 from accelsim.program import Program
+from tests.execute.small import small
 
-ATTENTION = cascade.build(spec.load("attention_1pass", "cascade"))
 COMMAND = ["execute", "--mapping", "fusemax__attention_1pass", "--model", "bert", "--seq-len", "64"]
 COMMAND += ["--set", "workload.ranks.B=1", "--set", "workload.ranks.H=2"]
 SHAPE = (1, 2, 64, 64)
@@ -101,7 +102,8 @@ def test_safetensors_of_few_bits(tmp_path: Path) -> None:
     kinds = {"Q": torch.bfloat16, "K": torch.float8_e4m3fn, "V": torch.float8_e5m2}
     path = tmp_path / "few.safetensors"
     save_file({name: values.to(kind) for name, kind in kinds.items()} | {"W": values}, path)
-    found, notes = from_files([str(path)], ATTENTION)
+    mapped, _, shapes, tables = small("fusemax__attention_1pass")
+    found, notes = from_files([str(path)], sizes(mapped, shapes, tables))
     assert notes == [f"{path}: not used: W"]
     for name, kind in kinds.items():
         assert np.array_equal(found[name], values.to(kind).to(torch.float64).numpy())
@@ -110,13 +112,24 @@ def test_safetensors_of_few_bits(tmp_path: Path) -> None:
 
 def test_faults_of_inputs(files: dict[str, Path], tmp_path: Path) -> None:
     words = given(files)
-    assert "input V is in none of the files" in refused(*words[:4])
+    missing = refused(*words[:2])
+    assert "inputs K, V are in none of the files; expected K: B 1, H 2, E 64, M 64; V:" in missing
+    assert missing.endswith(f"Q={files['Q']} has Q (1 x 2 x 64 x 64)")
     assert "did you mean" in refused(*words, "--input", f"QQ={files['Q']}")
     assert "input Q is given twice" in refused(*words, "--input", f"Q={files['Q']}")
     assert "say which input it is" in refused("--input", str(files["Q"]))
     assert "cannot be read as .npy" in refused("--input", f"Q={tmp_path / 'none.npy'}")
     (tmp_path / "bad.npy").write_text("no array")
-    assert "cannot be read as .npy" in refused("--input", f"Q={tmp_path / 'bad.npy'}")
+    assert "is no .npy file" in refused("--input", f"Q={tmp_path / 'bad.npy'}")
+    (tmp_path / "bad.npy").write_bytes(files["Q"].read_bytes()[:5000])
+    assert "cannot be read as .npy: Failed to read" in refused(
+        "--input", f"Q={tmp_path / 'bad.npy'}"
+    )
+    for word in ("Q", "Q=", "=Q.npy", "Q.txt"):
+        assert f"expected NAME=FILE.npy or FILE.safetensors, got '{word}'" in refused(
+            "--input", word
+        )
+    assert "give it without Q=" in refused("--input", "Q=all.safetensors")
     (tmp_path / "bad.safetensors").write_text("no tensors")
     assert "cannot be read as .safetensors" in refused("--input", str(tmp_path / "bad.safetensors"))
     np.save(files["K"], np.zeros((1, 2, 64, 63)))
@@ -126,15 +139,34 @@ def test_faults_of_inputs(files: dict[str, Path], tmp_path: Path) -> None:
     np.save(files["K"], np.full(SHAPE, "text"))
     assert "expected numbers" in refused(*words)
     np.save(files["K"], np.array([{}], dtype=object), allow_pickle=True)
-    assert "cannot be read as .npy" in refused(*words)
+    assert "its values are objects; expected numbers" in refused(*words)
+    assert "these are given" in refused(*words, "--scale", "Q=2")
+
+
+def test_names_that_are_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "all.safetensors"
+    tensors = {f"layer{n}": torch.zeros(2, 3) for n in range(20)}
+    save_file({**tensors, "Q": torch.zeros(SHAPE)}, path)
+    message = refused("--input", str(path))
+    assert "all.safetensors has Q (1 x 2 x 64 x 64), layer0 (2 x 3)" in message
+    assert message.endswith("and 13 more")
+    save_file({"V": torch.zeros(2, dtype=torch.complex64)}, path)
+    assert "V has values of type C64; expected one of F64" in refused("--input", str(path))
 
 
 def test_other_faults(tmp_path: Path) -> None:
     assert "--seed: expected 0 or more" in refused("--seed", "-1")
-    assert "is a folder" in refused("--save", str(tmp_path))
+    (tmp_path / "folder.safetensors").mkdir()
+    assert "is a folder" in refused("--save", str(tmp_path / "folder.safetensors"))
+    assert "outputs are written as .safetensors" in refused("--save", str(tmp_path / "x.npy"))
+    assert "nothing in ','; expected TENSOR=FORMAT" in refused("--formats", ",")
+    for name in (".accumulate", "K."):
+        assert f"got '{name}=float32'" in refused("--formats", f"{name}=float32")
+    assert "nothing in ','; expected NAME=FACTOR" in refused("--scale", ",")
+    assert "V=1e+308 makes values that are infinite" in refused("--scale", "V=1e308")
     assert "did you mean 'float16'?" in refused("--formats", "K=flaot16")
     big = ["--set", "workload.ranks.B=6400", "--set", "workload.ranks.H=1200"]
-    assert "take less" in refused(*big)
+    assert "more than 8.00 GiB: take a shorter sequence" in refused(*big)
     one = [word for rank in "EFMP" for word in ("--set", f"workload.ranks.{rank}=1")]
     many = ["--set", "workload.ranks.B=6400", "--set", "workload.ranks.H=4000"]
     assert "has 25,600,000 tiles, more than 16,777,216" in refused(*many, *one)
@@ -155,5 +187,11 @@ def test_a_broken_program_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_reference_that_would_be_too_large_is_refused() -> None:
     command = ["execute", "--mapping", "fusemax__attention_1pass_window", "--model", "bert"]
     command += ["--seq-len", "4096", "--set", "workload.ranks.B=1", "--set", "workload.ranks.H=1"]
-    with pytest.raises(AccelsimError, match="check a shorter sequence"):
+    with pytest.raises(AccelsimError, match="check a shorter sequence") as found:
         CliRunner().invoke(app, [*command, "--check"], catch_exceptions=False)
+    points = "B 1 x H 1 x M1 16 x M0 256 x P 4,096 x E 64 = 1,073,741,824, more than 536,870,912"
+    assert f"QK at all its points at once: {points}" in str(found.value)
+    assert "some are left out (a mask)" in str(found.value)
+    command = [*COMMAND, "--seq-len", "33000", "--set", "workload.ranks.H=1", "--check"]
+    with pytest.raises(AccelsimError, match="M 33,000 of 33,024, P 33,000 of 33,024"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

@@ -100,5 +100,5 @@ def test_whole_numbers_share_a_scale(name: str, most: int) -> None:
 
 
 def test_an_unknown_format_has_a_nearest_name() -> None:
-    with pytest.raises(AccelsimError, match="float16"):
-        format_named("floatl6")
+    with pytest.raises(AccelsimError, match="did you mean 'float16'"):
+        format_named("flot16")

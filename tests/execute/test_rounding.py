@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from accelsim import verbs
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, NotANumberError
 from accelsim.execute.check import error, reference
 from accelsim.execute.formats import FORMATS, rounded
 from accelsim.execute.inputs import drawn
@@ -30,10 +30,13 @@ def as_type(dtype: object) -> Callable[[Array], Array]:
 single, half, brain = as_type(np.float32), as_type(np.float16), as_type(ml_dtypes.bfloat16)
 
 
-def asked(name: str, formats: str, inputs: dict[str, Array] | None = None) -> Outcome:
-    model, length, settings = SMALL[name]
+def asked(
+    name: str, formats: str, inputs: dict[str, Array] | None = None, length: int | None = None
+) -> Outcome:
+    model, own, settings = SMALL[name]
+    given = read_formats(formats)
     return verbs.execute(
-        name, model, length, settings=settings, formats=read_formats(formats), inputs=inputs or {}
+        name, model, length or own, settings=settings, formats=given, inputs=inputs or {}
     )
 
 
@@ -42,13 +45,16 @@ def short(shape: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng(seed).integers(-6, 7, shape) / 4
 
 
-def test_one_pass_attention_rounds_where_it_writes() -> None:
+@pytest.mark.parametrize("name", [ONE_PASS, "gpu_like__attention_1pass"])
+def test_one_pass_attention_rounds_where_it_writes(name: str) -> None:
     """The same in plain loops over tiles of 16 keys: products are rounded once per tile, running
-    values after each; what goes to the buffer is rounded again, and read back from there."""
+    values after each; what goes to the buffer is rounded again, and read back from there. A unit
+    that keeps them in registers goes on with its own."""
+    carried = half if name == ONE_PASS else single
     q, k, v = (short((2, 2, 8, 96), seed) for seed in range(3))
     formats = "QK=float32,SLN=bfloat16,SLD=float32,SLNV=float32,PRM=float32,SPD=float32,RD=float32"
     formats += ",SPNV=float32,RNV=float16,RNV.accumulate=float32,AV=float16,AV.accumulate=float32"
-    found = asked(ONE_PASS, formats, {"Q": q, "K": k, "V": v})
+    found = asked(name, formats, {"Q": q, "K": k, "V": v}, 96)
     expected = np.empty((2, 2, 8, 96))
     for b, h in np.ndindex(2, 2):
         rm, rd, rnv = np.full(96, -np.inf), np.zeros(96), np.zeros((8, 96))
@@ -59,8 +65,8 @@ def test_one_pass_attention_rounds_where_it_writes() -> None:
             sln, prm = brain(np.exp(qk - rm)), single(np.exp(old - rm))
             rd = single(single(sln.sum(axis=0)) + single(rd * prm))
             tile = single(np.einsum("mp,fm->fp", sln, values))
-            rnv = half(single(tile + single(rnv * prm)))
-        expected[b, h] = half(single(rnv / rd))
+            rnv = carried(single(tile + single(rnv * prm)))
+        expected[b, h] = half(single(half(rnv) / rd))
     assert np.array_equal(found.outputs["AV"], expected)
     assert found.differences == ()
 
@@ -153,8 +159,43 @@ def test_a_format_that_would_have_no_effect(formats: str, said: str) -> None:
         asked(ONE_PASS, formats)
 
 
+OVERFLOWS = "QK = 80,000 is out of the range of {}, whose largest number is {}"
+
+
 def test_a_value_that_overflows_is_a_failure() -> None:
     """Scores of 80,000 are infinite in float16: the difference of two is not a number."""
     inputs = {name: np.full((2, 2, 8, 96), 100.0) for name in "QKV"}
-    with pytest.raises(AccelsimError, match="SLN is not a number"):
+    said = OVERFLOWS.format("float16", "65,504")
+    with pytest.raises(NotANumberError, match=f"SLN is not a number at some point: {said}; in the"):
         asked(ONE_PASS, "QK=float16", inputs)
+    with pytest.raises(AccelsimError, match=f"int8 has no infinity.*\n    {said}$"):
+        asked(ONE_PASS, "QK=int8,QK.accumulate=float16", inputs)
+    inputs["K"] *= 10  # 448 in float8_e4m3fn, which makes no infinity
+    with pytest.raises(NotANumberError, match=r"point: QK = 358,400 is out of [^;]*; in the tile"):
+        asked(ONE_PASS, "K=float8_e4m3fn,QK=float16", inputs)
+
+
+def test_a_value_that_overflows_without_a_failure_is_told() -> None:
+    """The largest magnitude of all tiles; what has room, or rounds to the largest, is not told."""
+    inputs = {name: np.full((2, 2, 8, 96), 100.0) for name in "QKV"}
+    assert asked(ONE_PASS, "QK=float8_e4m3fn", inputs).notes[-1] == (
+        f"{OVERFLOWS.format('float8_e4m3fn', '448')}: it became 448"
+    )
+    # 65,519.5 is rounded to 65,504, 65,520 to infinity.
+    inputs["V"] = np.linspace(-65504, 65519.5, 96) * np.ones((2, 2, 8, 1))
+    assert asked(ONE_PASS, "V=float16", inputs).notes == ()
+    inputs["V"][0, 0, 2] = 70_000.0
+    inputs["V"][1, 1, 3] = -131_008.0
+    inputs["V"][1, 1, 3, ::2] = -70_000.0
+    inputs["V"][1, 1, 4] = 70_000.0
+    assert asked(ONE_PASS, "V=float16,AV=float16", inputs).notes == (
+        "V = -131,008 is out of the range of float16, whose largest number is 65,504: it became "
+        "infinite",
+    )
+
+
+def test_a_value_too_large_for_float64_is_named() -> None:
+    inputs = {name: np.full((2, 2, 8, 96), 1e200) for name in "QKV"}
+    said = "QK is out of the range of float64, whose largest number is 1.79769e"
+    with pytest.raises(NotANumberError, match=f"SLN is not a number at some point: {said}"):
+        asked(ONE_PASS, "", inputs)

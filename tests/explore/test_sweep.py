@@ -155,12 +155,12 @@ def test_the_page_needs_no_network() -> None:
     assert '<script src="http' not in text
 
 
-def drawn(kind: str, **change: Any) -> list[dict[str, Any]]:
+def drawn(kind: str, titles: dict[str, str] | None = None, **change: Any) -> list[dict[str, Any]]:
     """The traces of a page with one figure."""
     plot = PlotSpec.model_validate(
         {"title": "F", "rows": "x", "x": "n", "y": "t", "series": "design", "kind": kind, **change}
     )
-    text = page("p", "", [figure(plot, ROWS, [{"design": "b", "n": 1, "t": 2.5}])])
+    text = page("p", "", [figure(plot, ROWS, [{"design": "b", "n": 1, "t": 2.5}], titles)])
     start = text.index("[", text.rindex("Plotly.newPlot("))
     traces, end = json.JSONDecoder().raw_decode(text, start)
     return [*traces, json.JSONDecoder().raw_decode(text, text.index("{", end))[0]]
@@ -182,6 +182,24 @@ def test_ticks_of_a_logarithmic_axis_are_written_in_full() -> None:
     assert layout["legend"]["title"]["text"] == "design"
     assert layout["xaxis"]["ticktext"] == ["1", "2"]
     assert layout["yaxis"]["ticktext"] == ["1", "2", "5", "10", "20", "50"]
+
+
+def test_what_tells_panels_apart_is_named() -> None:
+    change = {"panel": "design", "published": {"file": "p.csv", "y": "t", "title": "torch"}}
+    *traces, layout = drawn("lines", titles={"design": "way", "n": "keys"}, **change)
+    assert [note["text"] for note in layout["annotations"]] == ["way: a", "way: b"]
+    assert layout["xaxis"]["title"]["text"] == "keys"
+    assert layout["legend"]["title"]["text"] == "way"
+    assert [t["name"] for t in traces] == ["a", "b", "torch", "torch"]
+
+
+def test_words_stand_as_in_the_sweep_and_nothing_is_drawn_between_them() -> None:
+    rows = [{"design": d, "n": n, "t": 1.0} for d in ("b", "a") for n in ("two", "one")]
+    plot = PlotSpec(title="F", rows="x", x="n", y="t", series="design")
+    one = figure(plot, rows)
+    assert [series.x for series in one.panels[""]] == [("two", "one"), ("two", "one")]
+    assert '"mode":"markers"' in page("p", "", [one])
+    assert '"mode":"lines+markers"' in page("p", "", [figure(plot, ROWS)])
 
 
 def test_figures_of_the_study_show_what_is_published() -> None:

@@ -108,6 +108,19 @@ def test_torch_is_predicted() -> None:
             assert 1.21 < known(passes["three_pass", *at]) / error < 1.325
 
 
+def test_three_passes_by_scores() -> None:
+    axes = {"scores": [2, 4, 8], "format": FORMATS}
+    found = {
+        design: {at[2:]: known(e) for at, e in made.items()}
+        for design in ("one_pass", "three_pass")
+        for made in [errors("logits", design=[design], sums=["float32"], **axes)]
+    }
+    own = ", ".join(shown(found["three_pass"][score, "float8_e4m3fn"]) for score in (2, 4, 8))
+    assert any(f"({own} at deviations of 2, 4, 8)" in line for line in LINES)
+    for written in FORMATS:
+        assert 4 < found["three_pass"][8, written] / found["one_pass"][8, written] < 5
+
+
 def script() -> Any:
     spec = importlib.util.spec_from_file_location("torch_attention", STUDY / "torch_attention.py")
     assert spec is not None
