@@ -186,7 +186,7 @@ class Traced:
         return self.tape.apply("denominator", self)
 
     def __bool__(self) -> bool:
-        return self != 0
+        return bool(self != 0)
 
     def __index__(self) -> int:
         if not isinstance(self.value, int):

@@ -152,7 +152,7 @@ def _rows(
     inner: Int,
     used: Int,
     slot_of: Int,
-    places: Int,
+    spans: Int,
     history: Int,
     saved_free: Int,
     saved_tiles: Int,
@@ -193,7 +193,7 @@ def _rows(
         totals[:] = 0
         while not advance(
             tasks, reads, writes, strides, tokens, loops, offsets, runs, tiles, state, clock, free,
-            totals, kept, stamps, undo, undone, marks, levels, edges, inner, used, slot_of, places,
+            totals, kept, stamps, undo, undone, marks, levels, edges, inner, used, slot_of, spans,
             history, saved_free, saved_tiles, saved_state, saved_totals, saved_clock, depends,
             until, deepest, True, epochs,
         ):  # fmt: skip

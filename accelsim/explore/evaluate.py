@@ -10,33 +10,26 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-from pydantic import BaseModel
-
-from accelsim import cascade, program, spec, verbs
-from accelsim.engine.batch import batch
+from accelsim import cascade, spec, verbs
 from accelsim.errors import AccelsimError
 from accelsim.explore import columns, sweep
+from accelsim.explore.leaves import form_of, places_of, put, value_at
 from accelsim.explore.replay import Replay, Values
-from accelsim.program import Phase, Program
-from accelsim.results import Execution
-from accelsim.results.execution import PhaseExecution, Record
+from accelsim.explore.timed import run
 from accelsim.spec.studies import SweepSpec
-from accelsim.traced import Traced, marks, told
+from accelsim.traced import marks, told
 from accelsim.units import show_bytes
 
 Row = dict[str, Any]
 _BRACES = re.compile(r"\{(\w+)\}")
 SEQ_LEN = "seq_len"
-
-
-class OneByOneError(Exception):
-    """What is asked for is not run many at once."""
+FEW = 4
+"""Fewer that are alike are run one by one: a tape takes about as long as three of them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,10 @@ class Evaluate:
             if isinstance(plan, str):
                 rows[number] = {"error": plan}
                 continue
-            forms, numbers, shown, wrong = [], [], [], None
+            forms: list[str] = []
+            numbers: list[Any] = []
+            shown: list[str] = []
+            wrong: str | None = None
             for setting in plan.settings:
                 key = tuple([axes[axis] for axis in setting.axes])
                 found = setting.known.get(key)
@@ -135,15 +131,15 @@ class Evaluate:
         forms: tuple[str, ...],
         points: list[_Point],
     ) -> Iterator[tuple[_Point, Row]]:
-        if forms not in plan.replays:
+        if forms not in plan.replays and len(points) >= FEW:
             plan.replays[forms] = self._replay(plan, points[0].axes)
-        replay = plan.replays[forms]
+        replay = plan.replays.get(forms)
         if replay is None:
             for point in points:
                 yield point, self._alone(point.axes)
             return
-        numbers = zip(*(point.numbers for point in points), strict=True)
-        inputs = {str(n): list(column) for n, column in enumerate(numbers)}
+        given = zip(*(point.numbers for point in points), strict=True)
+        inputs = {str(n): list(column) for n, column in enumerate(given)}
         before = replay.runs
         for rows, results, nodes in replay(inputs, len(points)):
             own = [points[row] for row in rows.tolist()]
@@ -179,7 +175,7 @@ class Evaluate:
             built = {name: cascade.build(files.cascade) for name, files in runs.items()}
         except AccelsimError:
             return None  # and each says why
-        if any(_launches(runs[name]) or _masked(built[name]) for name in runs):
+        if any(_by_coordinates(files, built[name]) for name, files in runs.items()):
             return None
         places = _places(plan, runs)
         runs = {name: _marked(plan, name, files) for name, files in runs.items()}
@@ -220,15 +216,13 @@ def _of_numbers(given: SweepSpec) -> set[str]:
     used: set[str] = set()
     for case in given.cases:
         used |= {*case.when, *_BRACES.findall(case.workload or "")}
-        for run in case.runs.values():
-            texts = (run.mapping or "", *run.formats)
+        for one in case.runs.values():
+            texts = (one.mapping or "", *one.formats)
             used |= {name for text in texts for name in _BRACES.findall(text)}
     return {axis for axis in given.axes if axis not in used}
 
 
-def _files(
-    plan: _Plan, name: str, axes: Row, document: spec.Document[SweepSpec]
-) -> verbs.Files:
+def _files(plan: _Plan, name: str, axes: Row, document: spec.Document[SweepSpec]) -> verbs.Files:
     _, runs = sweep.asked(document, axes)
     return verbs.Files.read(
         runs[name].mapping, plan.workload, verbs.overrides_of(runs[name].settings)
@@ -243,11 +237,11 @@ def _read(
     try:
         files = _files(plan, setting.run, own, document)
         kind, path = _where(plan, setting)
-        value = _at(files.by_kind()[kind].spec, path)
+        value = value_at(files.by_kind()[kind].spec, path)
     except AccelsimError as error:
         return said(error)
     numbers: list[Any] = []
-    form = _form(value, numbers)
+    form = form_of(value, numbers)
     text = files.by_kind()[kind].source.settings
     return _Numbers(form, tuple(numbers), next(t for p, t in text if tuple(p) == path))
 
@@ -265,82 +259,26 @@ def _places(
     out: dict[str, list[Any]] = {name: [] for name in runs}
     for setting in plan.settings:
         kind, path = _where(plan, setting)
-        value = _at(runs[setting.run].by_kind()[kind].spec, path)
-        out[setting.run].append((kind, path, list(_number_places(value))))
+        value = value_at(runs[setting.run].by_kind()[kind].spec, path)
+        out[setting.run].append((kind, path, list(places_of(value))))
     return out
-
-
-def _form(value: Any, numbers: list[Any]) -> str:
-    """A record as text, without its numbers, which are added to `numbers`."""
-    if isinstance(value, BaseModel):
-        names = type(value).model_fields
-        inner = ", ".join(f"{n}: {_form(getattr(value, n), numbers)}" for n in names)
-        return f"{type(value).__name__}({inner})"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{k!r}: {_form(v, numbers)}' for k, v in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_form(one, numbers) for one in value)}]"
-    if _is_number(value):
-        numbers.append(value)
-        return type(value).__name__
-    return repr(value)
-
-
-def _number_places(value: Any) -> Iterator[tuple[Any, ...]]:
-    items: Any = ()
-    if isinstance(value, BaseModel):
-        items = ((name, getattr(value, name)) for name in type(value).model_fields)
-    elif isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list | tuple):
-        items = enumerate(value)
-    elif _is_number(value):
-        yield ()
-    for key, one in items:
-        for path in _number_places(one):
-            yield (key, *path)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | Fraction | float) and not isinstance(value, bool)
-
-
-def _at(value: Any, path: Sequence[Any]) -> Any:
-    for key in path:
-        if isinstance(value, BaseModel):
-            value = getattr(value, key)
-        else:
-            value = value[int(key)] if isinstance(value, list | tuple) else value[key]
-    return value
 
 
 def _with(files: verbs.Files, kind: str, path: tuple[Any, ...], number: Any) -> verbs.Files:
     document = files.by_kind()[kind]
-    changed = dataclasses.replace(document, spec=_put(document.spec, path, number))
+    changed = dataclasses.replace(document, spec=put(document.spec, path, number))
     return dataclasses.replace(files, **{kind: changed})
 
 
-def _put(value: Any, path: tuple[Any, ...], number: Any) -> Any:
-    """A copy with a number at a place."""
-    if not path:
-        return number
-    key, *rest = path
-    if isinstance(value, BaseModel):
-        inner = _put(getattr(value, key), tuple(rest), number)
-        return value.model_copy(update={key: inner})
-    if isinstance(value, dict):
-        return {**value, key: _put(value[key], tuple(rest), number)}
-    out = list(value)
-    out[int(key)] = _put(out[int(key)], tuple(rest), number)
-    return out
-
-
-def _launches(files: verbs.Files) -> bool:
-    return any(phase.launch is not None for phase in files.mapping.spec.phases.values())
-
-
-def _masked(built: cascade.Cascade) -> bool:
-    return any(einsum.predicate for einsum in built.einsums)
+def _by_coordinates(files: verbs.Files, built: cascade.Cascade) -> bool:
+    """Whether its lowering looks coordinates up one by one, or its engine takes no rows."""
+    given = files.mapping.spec
+    return (
+        given.edges == "masked"
+        or any(phase.launch is not None for phase in given.phases.values())
+        or any(einsum.predicate for einsum in built.einsums)
+        or bool(built.tables)
+    )
 
 
 def _marked(plan: _Plan, run: str, files: verbs.Files) -> verbs.Files:
@@ -359,14 +297,13 @@ def _marked(plan: _Plan, run: str, files: verbs.Files) -> verbs.Files:
     return files
 
 
-_SETTING = re.compile("\0([0-9]+)\0")
-
-
 def _told(text: str, points: list[_Point], nodes: list[Any]) -> Iterator[tuple[_Point, str]]:
     """An error with the settings and numbers of each point."""
     numbers = {node: _plain(nodes[node], len(points)) for node in marks(text)}
     for row, point in enumerate(points):
-        own = _SETTING.sub(lambda match, p=point: p.shown[int(match[1])], text)
+        own = text
+        for number, setting in enumerate(point.shown):
+            own = own.replace(f"\0{number}\0", setting)
         of_point = {node: values[row] for node, values in numbers.items()}
         yield point, told(own, of_point, {"bytes": show_bytes})
 
@@ -374,97 +311,9 @@ def _told(text: str, points: list[_Point], nodes: list[Any]) -> Iterator[tuple[_
 def _plain(result: Any, number: int) -> list[Any]:
     """A result of each of `number` points."""
     if isinstance(result, columns.Ratio):
-        numerators, denominators = (_plain(c, number) for c in (result.numerator, result.denominator))
-        return [Fraction(*pair) for pair in zip(numerators, denominators, strict=True)]
+        parts = (_plain(part, number) for part in (result.numerator, result.denominator))
+        return [Fraction(*pair) for pair in zip(*parts, strict=True)]
     if isinstance(result, columns.Whole | columns.Real):
         values: list[Any] = result.values.tolist()
         return values if len(values) == number else values * number
     return [result] * number
-
-
-# The engine ---------------------------------------------------------------------------------------
-
-
-def run(lowered: Program) -> Execution:
-    """The times of a Program with traced durations, trips and latencies."""
-    phases = []
-    begin: Any = 0
-    for phase in lowered.phases:
-        phases.append(_phase(lowered, phase, begin))
-        begin = phases[-1].end
-    return Execution("steady", tuple(phases))
-
-
-def _phase(lowered: Program, phase: Phase, begin: Any) -> PhaseExecution:
-    if phase.launch is not None or any(loop.rows for loop in phase.loops):
-        raise AssertionError("launches and masks are run one by one")
-    tasks, loops, edges = len(phase.tasks), len(phase.loops), len(phase.edges)
-    given = [
-        *(task.occupancy for task in phase.tasks),
-        *(loop.trips for loop in phase.loops),
-        *(edge.latency for edge in phase.edges),
-    ]
-    servers = len(lowered.servers)
-    alone = _untraced(lowered, phase)
-
-    def function(rows: Any) -> Any:
-        durations, trips = rows[:, :tasks], rows[:, tasks : tasks + loops]
-        late = rows[:, tasks + loops :]
-        done = batch(alone, durations, trips, late if edges else None)
-        waits = done.waits.reshape(len(rows), -1)
-        return np.hstack([done.ticks[:, None], done.executed, done.busy, waits, done.tail])
-
-    traced = next((one for one in given if isinstance(one, Traced)), None)
-    found: Any = function(np.array([[_value(one) for one in given]], np.int64))[0].tolist()
-    if traced is not None:
-        found = traced.tape.call(function, given, found)
-    numbers = np.empty(len(found), object)
-    numbers[:] = found
-    at = 1 + tasks
-    return PhaseExecution(
-        begin=begin,
-        end=begin + numbers[0],
-        executed=numbers[1:at],
-        busy=numbers[at : at + servers],
-        waits=numbers[at + servers : at + 5 * servers].reshape(servers, 4),
-        tail=numbers[at + 5 * servers :],
-        record=NOTHING,
-    )
-
-
-NOTHING = Record(
-    *(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)),
-    np.zeros((0, 0), np.int32),
-    truncated=True,
-)
-
-
-def _value(one: Any) -> int:
-    return int(one.value if isinstance(one, Traced) else one)
-
-
-def _untraced(lowered: Program, phase: Phase) -> Program:
-    """The phase by itself, as it is at one point; what else than its times varies is decided."""
-    return dataclasses.replace(
-        lowered,
-        clock_hz=Fraction(1),
-        ticks_per_cycle=1,
-        servers=tuple(dataclasses.replace(s, instances=1) for s in lowered.servers),
-        phases=(
-            dataclasses.replace(
-                phase,
-                loops=tuple(dataclasses.replace(x, trips=_value(x.trips)) for x in phase.loops),
-                tasks=tuple(
-                    dataclasses.replace(t, occupancy=_value(t.occupancy), lag=int(t.lag), actions=())
-                    for t in phase.tasks
-                ),
-                edges=tuple(
-                    dataclasses.replace(
-                        e, latency=_value(e.latency), distance=int(e.distance)
-                    )
-                    for e in phase.edges
-                ),
-                reservations=(),
-            ),
-        ),
-    )

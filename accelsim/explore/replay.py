@@ -58,7 +58,9 @@ class Replay:
         self.root: _Branch | None = None
         self.runs = 0
 
-    def __call__(self, inputs: dict[str, list[Any]], number: int) -> Iterator[tuple[Array, Values, list[Column]]]:
+    def __call__(
+        self, inputs: dict[str, list[Any]], number: int
+    ) -> Iterator[tuple[Array, Values, list[Column]]]:
         """Results of `number` points, in groups: their rows, and for each result a column of
         them, or what is the same for all; and the columns of all nodes, for marks in texts."""
         given = {name: columns.of_values(values) for name, values in inputs.items()}
@@ -73,10 +75,14 @@ class Replay:
             for event in branch.events:
                 self._event(event, group, given)
             if branch.about is None:
-                yield group.rows, {
-                    name: group.nodes[result.node] if isinstance(result, Traced) else result
-                    for name, result in branch.results.items()
-                }, group.nodes
+                yield (
+                    group.rows,
+                    {
+                        name: group.nodes[result.node] if isinstance(result, Traced) else result
+                        for name, result in branch.results.items()
+                    },
+                    group.nodes,
+                )
                 continue
             waiting += _parted(group, branch)
 

@@ -138,14 +138,14 @@ def _on_numbers(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fa
 
 def check_points(document: spec.Document[SweepSpec]) -> None:
     """Raise AccelsimError if some point has no run or no workload, naming the first."""
-    for axes in itertools.islice(_points(document.spec), MOST_CHECKED):
+    for axes in itertools.islice(points(document.spec), MOST_CHECKED):
         try:
             asked(document, axes)
         except AccelsimError as error:
             raise _at_point(axes, error) from None
 
 
-def _points(sweep: SweepSpec) -> Iterator[Row]:
+def points(sweep: SweepSpec) -> Iterator[Row]:
     for values in itertools.product(*sweep.axes.values()):
         yield dict(zip(sweep.axes, values, strict=True))
 
@@ -168,7 +168,7 @@ def rows(
     sweep = document.spec
     check_points(document)
     number = prod(len(values) for values in sweep.axes.values())
-    for done, axes in enumerate(_points(sweep)):
+    for done, axes in enumerate(points(sweep)):
         try:
             of_point = found(document, axes, everything=everything)
             for name in of_point.keys() & axes.keys():

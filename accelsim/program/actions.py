@@ -101,7 +101,7 @@ def _added_to(nest: Nest, binding: Binding) -> Fraction:
     partial = partial_sums(nest, binding)
     kept = tuple(i for i in binding.iterated if i not in partial)
     tied = {loop for mask in nest.masks for loop in mask.loops}
-    share = ratio(1, prod(nest.loops[i].trips for i in partial if i not in tied))
+    share: Fraction = ratio(1, prod(nest.loops[i].trips for i in partial if i not in tied))
     for mask in nest.masks:
         first, every = (
             len(np.unique(mask.key(tuple(loop for loop in mask.loops if loop in own))))

@@ -242,8 +242,7 @@ class _Lowering:
             kind="einsum",
             tensor=binding.einsum.name,
             server=self.server[unit.name],
-            cycles=ratio(steps * per_point if cycles is None else cycles)
-            / clusters.rate(binding),
+            cycles=ratio(steps * per_point if cycles is None else cycles) / clusters.rate(binding),
             guard=Guard(first=binding.first, last=binding.last),
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),

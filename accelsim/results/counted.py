@@ -53,7 +53,8 @@ def traffic_by_tensor(
 
 def _whole(size: Fraction) -> int | float:
     """Bytes; spilled shares can leave a part of one."""
-    return whole(size) if size.denominator == 1 else as_float(size)
+    number: int | float = whole(size) if size.denominator == 1 else as_float(size)
+    return number
 
 
 def action_table(counted: Counted) -> dict[str, dict[str, dict[str, float]]]:
