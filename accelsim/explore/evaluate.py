@@ -79,8 +79,9 @@ class Evaluate:
     runs: how often a point was run in Python; alone: how many were run one by one.
     """
 
-    def __init__(self, document: spec.Document[SweepSpec]) -> None:
+    def __init__(self, document: spec.Document[SweepSpec], few: int = FEW) -> None:
         self.document = document
+        self.few = few
         self.runs = self.alone = 0
         self._texts = tuple(a for a in document.spec.axes if a not in _of_numbers(document.spec))
         self._plans: dict[tuple[Any, ...], _Plan | str] = {}
@@ -131,7 +132,7 @@ class Evaluate:
         forms: tuple[str, ...],
         points: list[_Point],
     ) -> Iterator[tuple[_Point, Row]]:
-        if forms not in plan.replays and len(points) >= FEW:
+        if forms not in plan.replays and len(points) >= self.few:
             plan.replays[forms] = self._replay(plan, points[0].axes)
         replay = plan.replays.get(forms)
         if replay is None:

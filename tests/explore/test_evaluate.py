@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from accelsim.errors import AccelsimError
-from accelsim.explore import evaluate as evaluating
 from accelsim.explore import sweep
 from accelsim.explore.evaluate import Evaluate
 
@@ -39,11 +38,11 @@ def by_itself(document: Any, axes: dict[str, Any]) -> dict[str, Any]:
         return {"error": error.faults[0].message}
 
 
-def check(path: Path, most: int, seed: int = 0) -> Evaluate:
+def check(path: Path, most: int, seed: int = 0, few: int = 1) -> Evaluate:
     """Compare a sample of the points of a sweep; all of them are run together, in two parts."""
     document = sweep.load(str(path))
     points = list(sweep.points(document.spec))
-    evaluate = Evaluate(document)
+    evaluate = Evaluate(document, few)
     half = len(points) // 2
     rows = evaluate(points[:half]) + evaluate(points[half:])
     chosen = random.Random(seed).sample(range(len(points)), min(most, len(points)))
@@ -114,9 +113,8 @@ def test_random_axes(tmp_path: Path, run: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["fusemax/attention", "sqa/attention", "gna/fusemax"])
-def test_points_of_shipped_sweeps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masks and launches are run one by one; here all others are not, however few are alike."""
-    monkeypatch.setattr(evaluating, "FEW", 1)
+def test_points_of_shipped_sweeps(name: str) -> None:
+    """Masks and launches are run one by one."""
     evaluate = check(ROOT / "studies" / f"{name}.yaml", 6)
     assert (evaluate.alone > 0) == (name == "gna/fusemax")
 
@@ -129,5 +127,5 @@ def test_few_that_are_alike_are_run_one_by_one(tmp_path: Path) -> None:
         "dim": [64],
         "bandwidth": ["1 GB/s"],
     }
-    evaluate = check(written(tmp_path, axes, FUSEMAX), 2)
+    evaluate = check(written(tmp_path, axes, FUSEMAX), 2, few=4)
     assert (evaluate.alone, evaluate.runs) == (2, 0)
