@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import shown
+from accelsim.traced import Traced
 
 if TYPE_CHECKING:
     import pint
@@ -98,6 +99,8 @@ def parse(text: object, kind: str) -> Fraction:
 
 def show_bytes(count: float | Fraction) -> str:
     """A byte count with the largest binary prefix that keeps it at or above one."""
+    if isinstance(count, Traced):
+        return f"{count:bytes}"
     value = float(count)
     for prefix in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1024 or prefix == "TiB":

@@ -21,6 +21,7 @@ from accelsim.results import Execution, Result
 from accelsim.results.launches import launches
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
+from accelsim.traced import ratio
 
 if TYPE_CHECKING:
     from accelsim.engine.cache import Accesses
@@ -80,14 +81,24 @@ def simulate(
     if record < 0:
         raise AccelsimError(f"record: expected 0 or more, got {record}")
     loaded = load(mapping_name, model, seq_len, settings)
-    mapped, machine = loaded.mapping, loaded.machine
-    if warm and machine.cache is None:
-        raise AccelsimError(f"warm: {machine.name} has no cache that could be")
-    program.check_launched(mapped)
-    lowered = dataclasses.replace(program.lower(mapped), warm=warm)
+    lowered = lower(loaded, warm=warm)
     execution = engine.run(lowered, engine_name, record=record, progress=progress)
+    return Run(measured(loaded, lowered, execution), lowered, execution)
+
+
+def lower(loaded: Loaded, *, warm: bool = False) -> program.Program:
+    """The Program of a mapping for a workload. warm: as for `simulate`."""
+    if warm and loaded.machine.cache is None:
+        raise AccelsimError(f"warm: {loaded.machine.name} has no cache that could be")
+    program.check_launched(loaded.mapping)
+    return dataclasses.replace(program.lower(loaded.mapping), warm=warm)
+
+
+def measured(loaded: Loaded, lowered: program.Program, execution: Execution) -> Result:
+    """What the run of a Program came to."""
+    mapped, machine = loaded.mapping, loaded.machine
     formats = {p.tensor: p.word_bytes for nest in mapped.nests for p in nest.placements}
-    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats, warm)
+    bounds = _bounds(mapped.cascade, machine, loaded.shapes, loaded.tables, formats, lowered.warm)
     masks = {nest.name: nest.mask_shares() for nest in mapped.nests}
     result = measure(
         lowered,
@@ -98,8 +109,7 @@ def simulate(
         flops=_flops(loaded),
         masks=masks,
     )
-    result = dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
-    return Run(result, lowered, execution)
+    return dataclasses.replace(result, notes=[*result.notes, *loaded.notes])
 
 
 def traffic(
@@ -238,38 +248,61 @@ def load(
     """
     if isinstance(settings, str):
         raise AccelsimError(f"settings: expected a sequence of PATH=VALUE, got {settings!r}")
-    overrides = _overrides(settings)
+    overrides = overrides_of(settings)
     if isinstance(model, spec.Document) and overrides["workload"]:
         raise AccelsimError("settings: the workload is loaded already; set its fields before that")
     if formats:
         own = _document(mapping_name, "mapping", overrides["mapping"]).spec.formats
         overrides["mapping"].append((("formats",), {**own, **formats}))
-    mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
-    arch_doc = _named(mapping_doc, "arch", overrides["arch"])
-    cascade_doc = _named(mapping_doc, "cascade")
-    workload_doc = (
-        model
-        if isinstance(model, spec.Document)
-        else _document(model, "workload", overrides["workload"])
-    )
-    machine = arch.build(arch_doc)
-    built = cascade.build(cascade_doc)
-    shapes, tables = _sizes(workload_doc, built, seq_len)
-    mapped = mapping.build(mapping_doc, built, machine, shapes, tables)
+    files = Files.read(mapping_name, model, overrides)
     inputs: dict[str, Any] = {
         kind: {"name": getattr(doc.spec, kind), "sha256": _content_hash(doc)}
-        for kind, doc in (
-            ("mapping", mapping_doc),
-            ("arch", arch_doc),
-            ("cascade", cascade_doc),
-            ("workload", workload_doc),
-        )
+        for kind, doc in files.by_kind().items()
     }
     inputs["seq_len"] = seq_len
     inputs["settings"] = list(settings)
     inputs["versions"] = {"accelsim": version(), "python": platform.python_version()}
-    notes = _without_effect(overrides["workload"], built)
-    return Loaded(mapped, shapes, tables, inputs, notes)
+    loaded = fit(files, cascade.build(files.cascade), seq_len)
+    notes = _without_effect(overrides["workload"], loaded.mapping.cascade)
+    return dataclasses.replace(loaded, inputs=inputs, notes=notes)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A mapping and what it names, and a workload: read, spelled right, and not yet built."""
+
+    mapping: spec.Document[Any]
+    arch: spec.Document[Any]
+    cascade: spec.Document[Any]
+    workload: spec.Document[Any]
+
+    @staticmethod
+    def read(
+        mapping_name: str,
+        model: str | spec.Document[Any],
+        overrides: Mapping[str, Sequence[Override]],
+    ) -> Files:
+        """With values in place of those of the files. Raises AccelsimError."""
+        mapping_doc = _document(mapping_name, "mapping", overrides["mapping"])
+        return Files(
+            mapping_doc,
+            _named(mapping_doc, "arch", overrides["arch"]),
+            _named(mapping_doc, "cascade"),
+            model
+            if isinstance(model, spec.Document)
+            else _document(model, "workload", overrides["workload"]),
+        )
+
+    def by_kind(self) -> dict[str, spec.Document[Any]]:
+        return {kind: getattr(self, kind) for kind in ("mapping", "arch", "cascade", "workload")}
+
+
+def fit(files: Files, built: cascade.Cascade, seq_len: int | None) -> Loaded:
+    """A mapping for a workload. built: its cascade. Raises AccelsimError where it does not fit."""
+    shapes, tables = _sizes(files.workload, built, seq_len)
+    machine = arch.build(files.arch)
+    mapped = mapping.build(files.mapping, built, machine, shapes, tables)
+    return Loaded(mapped, shapes, tables, {}, [])
 
 
 def analyze(
@@ -289,7 +322,7 @@ def analyze(
             if given is not None:
                 raise AccelsimError(f"{what} needs --model: it goes with a workload")
         return analysis.analyze(built).as_json()
-    overrides = _overrides([] if kind is None else [f"workload.kind={kind}"])
+    overrides = overrides_of([] if kind is None else [f"workload.kind={kind}"])
     workload_doc = _document(model, "workload", overrides["workload"])
     shapes, tables = _sizes(workload_doc, built, seq_len)
     machine = arch.build(_document(arch_name, "arch")) if arch_name is not None else None
@@ -445,7 +478,7 @@ def _named(
     return _document(name, kind, overrides, folder)
 
 
-def _overrides(settings: Sequence[str]) -> dict[str, list[Override]]:
+def overrides_of(settings: Sequence[str]) -> dict[str, list[Override]]:
     out: dict[str, list[Override]] = {kind: [] for kind in SETTABLE}
     faults: list[Fault] = []
     for setting in settings:
@@ -492,7 +525,7 @@ def machine_rates(machine: arch.Machine) -> analysis.MachineRates:
         units={
             unit.name: (
                 unit.instances * machine.clusters,
-                {op.name: Fraction(op.cycles) for op in unit.operations},
+                {op.name: ratio(op.cycles) for op in unit.operations},
             )
             for unit in machine.units
         },

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "accelsim"
 # A module may import from its own set and from those before it.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "units", "files", "shipped"}),
+    frozenset({"errors", "units", "files", "shipped", "traced"}),
     frozenset({"spec"}),
     frozenset({"cascade", "arch", "workload"}),
     frozenset({"analysis"}),

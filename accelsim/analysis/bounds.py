@@ -21,6 +21,7 @@ from accelsim.analysis.footprints import live
 from accelsim.analysis.passes import passes
 from accelsim.cascade.nodes import Access, At, Cascade, Einsum
 from accelsim.errors import AccelsimError
+from accelsim.traced import as_float, whole
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ class Bounds:
 
     def as_json(self) -> dict[str, object]:
         return {
-            "cycles": float(self.cycles),
+            "cycles": as_float(self.cycles),
             "by": self.by,
-            "compute_cycles": float(self.compute_cycles),
-            "traffic_cycles": float(self.traffic_cycles),
-            "traffic_bytes": int(self.traffic_bytes),
+            "compute_cycles": as_float(self.compute_cycles),
+            "traffic_cycles": as_float(self.traffic_cycles),
+            "traffic_bytes": whole(self.traffic_bytes),
         }
 
 

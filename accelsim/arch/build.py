@@ -17,6 +17,7 @@ from accelsim.arch.machine import (
 from accelsim.errors import Fault, SpecError, nearest
 from accelsim.spec import Document
 from accelsim.spec.records import ArchSpec, InstructionSpec, LevelSpec, OperationSpec, UnitSpec
+from accelsim.traced import whole
 
 # What analysis counts and a cascade can ask for.
 KNOWN_OPERATIONS = (
@@ -173,7 +174,7 @@ def _level(name: str, spec: LevelSpec, clock: Fraction) -> Level:
         name=name,
         bandwidth=None if spec.bandwidth is None else spec.bandwidth * spec.reached / clock,
         latency=spec.latency * clock,
-        capacity_bytes=None if spec.capacity is None else int(spec.capacity),
+        capacity_bytes=None if spec.capacity is None else whole(spec.capacity),
         line_bytes=spec.line,
         read_pj=spec.energy.read,
         write_pj=spec.energy.write,

@@ -59,7 +59,14 @@ GUARD_FIRST, GUARD_LAST, COMPONENTS, HISTORY = range(14, 18)
 # iterations before the first jump of a run (most), and boundaries without a jump, by reason.
 RAN, SKIPPED, FAILED, LAST_PERIOD, TRANSIENT = range(18, 23)
 SHORT, UNEVEN, UNSETTLED, NO_PERIOD = range(23, 27)
-LEVEL_COLUMNS = 27
+# How many spans the components of a loop lie in.
+SPANS = 27
+LEVEL_COLUMNS = 28
+
+# Columns of a span: component S_AT and S_MANY - 1 more, of tokens that lie together from S_PLACE
+# on, written for count S_TAG by tile S_FIRST or a later one, read by S_SERVER.
+S_AT, S_MANY, S_PLACE, S_TAG, S_SERVER, S_FIRST = range(6)
+SPAN = 6
 
 LIMIT = 1 << 62
 
@@ -145,13 +152,10 @@ def components(
     inner: Int,
     state: Int,
     levels: Int,
-    places: Int,
-) -> int:
-    """List the tokens in the state of a loop, always the same ones in the same order.
-
-    places [N, 4]: place, tag, reader's server, first tile that may have written it.
-    """
-    n = 0
+    spans: Int,
+) -> None:
+    """List the tokens in the state of a loop, always the same ones in the same order."""
+    n = s = 0
     for k in range(edges.shape[0]):
         loop = edges[k, E_LOOP]
         count = state[COUNT, loop] if loop >= 0 else 0
@@ -165,12 +169,14 @@ def components(
             ring = base + (count & edges[k, E_MASK]) * edges[k, E_SIZE]
             for back in range(edges[k, E_LAG]):
                 coordinate = state[COORDINATE, level] - back
-                for q in range(stride):
-                    places[n, 0] = ring + max(coordinate, 0) * stride + q
-                    places[n, 1] = count if coordinate >= 0 else NEVER
-                    places[n, 2] = edges[k, E_SERVER]
-                    places[n, 3] = levels[level, RUN]
-                    n += 1
+                spans[s, S_AT] = n
+                spans[s, S_MANY] = stride
+                spans[s, S_PLACE] = ring + max(coordinate, 0) * stride
+                spans[s, S_TAG] = count if coordinate >= 0 else NEVER
+                spans[s, S_SERVER] = edges[k, E_SERVER]
+                spans[s, S_FIRST] = levels[level, RUN]
+                n += stride
+                s += 1
             continue
         ages, step = distance + edges[k, E_LAG], 1
         if edges[k, E_WITHIN]:
@@ -179,19 +185,19 @@ def components(
             # Counts stand still in this run: the token read, and the one written for later.
             ages, step = distance + 1, max(1, distance)
         for age in range(0, ages, step):
-            ring = base + (count - age & edges[k, E_MASK]) * edges[k, E_SIZE]
-            for q in range(inner[k, level]):
-                places[n, 0] = ring + q
-                places[n, 1] = count - age
-                places[n, 2] = edges[k, E_SERVER]
-                places[n, 3] = -1
-                n += 1
-    return n
+            spans[s, S_AT] = n
+            spans[s, S_MANY] = inner[k, level]
+            spans[s, S_PLACE] = base + (count - age & edges[k, E_MASK]) * edges[k, E_SIZE]
+            spans[s, S_TAG] = count - age
+            spans[s, S_SERVER] = edges[k, E_SERVER]
+            spans[s, S_FIRST] = -1
+            n += inner[k, level]
+            s += 1
 
 
-def count_components(level: int, edges: Int, inner: Int) -> int:
-    """How many `components` will list."""
-    n = 0
+def count_components(level: int, edges: Int, inner: Int) -> tuple[int, int]:
+    """How many `components` will list, and in how many spans."""
+    n = spans = 0
     for row, places in zip(edges.tolist(), inner[:, level].tolist(), strict=True):
         if row[E_MATCHED] >> level & 1:
             ages = 0 if row[E_DISTANCE] or row[E_WITHIN] else row[E_LAG]
@@ -200,24 +206,35 @@ def count_components(level: int, edges: Int, inner: Int) -> int:
         else:
             ages = 0 if row[E_WITHIN] else row[E_DISTANCE] + row[E_LAG]
         n += ages * places
-    return n
+        spans += ages
+    return n, spans
 
 
 @njit(inline="always")
-def token_at(i: int, places: Int, tokens: Records, stamps: Int) -> int:
-    """The token of a component, NEVER if there is none."""
-    place = places[i, 0]
-    there = tokens[place].tag == places[i, 1] and stamps[place] >= places[i, 3]
+def token_at(place: int, tag: int, first: int, tokens: Records, stamps: Int) -> int:
+    """The token at a place, NEVER if it is none of that count and of those tiles."""
+    there = tokens[place].tag == tag and stamps[place] >= first
     return tokens[place].value if there else NEVER
 
 
 @compiled_code
 def snapshot(
-    row: Int, n: int, places: Int, tokens: Records, stamps: Int, free: Int, used: Int, totals: Int
+    row: Int,
+    n: int,
+    many: int,
+    spans: Int,
+    tokens: Records,
+    stamps: Int,
+    free: Int,
+    used: Int,
+    totals: Int,
 ) -> None:
     """Write tokens, free times of the servers used, and totals into a row of the history."""
-    for i in range(n):
-        row[i] = token_at(i, places, tokens, stamps)
+    for s in range(many):
+        place, tag, first = spans[s, S_PLACE], spans[s, S_TAG], spans[s, S_FIRST]
+        begin = spans[s, S_AT]
+        for q in range(spans[s, S_MANY]):
+            row[begin + q] = token_at(place + q, tag, first, tokens, stamps)
     for s in range(used.shape[0]):
         row[n + s] = free[used[s]]
     at = n + used.shape[0]
@@ -226,29 +243,31 @@ def snapshot(
 
 
 @compiled_code
-def repeats(n: int, now: Int, past: Int, places: Int, used: Int, slot_of: Int) -> bool:
+def repeats(n: int, many: int, now: Int, past: Int, spans: Int, used: Int, slot_of: Int) -> bool:
     """Rule (U): the state is that of `past`, all of it later by the same time."""
     shift = now[n] - past[n]
     for s in range(1, used.shape[0]):
         if now[n + s] - past[n + s] != shift:
             return False
-    for i in range(n):
-        one, two = now[i], past[i]
-        if one - two == shift and two != NEVER and one != NEVER:
-            continue
-        slot = n + slot_of[places[i, 2]]
-        if max(one, now[slot]) - max(two, past[slot]) != shift:
-            return False
+    for s in range(many):
+        slot = n + slot_of[spans[s, S_SERVER]]
+        for i in range(spans[s, S_AT], spans[s, S_AT] + spans[s, S_MANY]):
+            one, two = now[i], past[i]
+            if one - two == shift and two != NEVER and one != NEVER:
+                continue
+            if max(one, now[slot]) - max(two, past[slot]) != shift:
+                return False
     return True
 
 
 @compiled_code
 def on_a_line(
     n: int,
+    many: int,
     now: Int,
     past: Int,
     older: Int,
-    places: Int,
+    spans: Int,
     used: Int,
     slot_of: Int,
     point: Int,
@@ -264,29 +283,31 @@ def on_a_line(
         if one - two != two - three:
             return False
         point[n + s], slope[n + s], form[n + s] = one, one - two, 0
-    for i in range(n):
-        one, two, three = now[i], past[i], older[i]
-        slot = n + slot_of[places[i, 2]]
-        raw = one - two == two - three and one != NEVER and two != NEVER and three != NEVER
-        none = one == NEVER and two == NEVER and three == NEVER
-        if none or (raw and one > now[slot]):
-            point[i], slope[i], form[i] = one, 0 if none else one - two, 0
-            continue
-        a, b, c = max(one, now[slot]), max(two, past[slot]), max(three, older[slot])
-        if a - b == b - c:
-            point[i], slope[i], form[i] = a, a - b, 1
-        elif raw:
-            point[i], slope[i], form[i] = one, one - two, 0
-        else:
-            return False
+    for s in range(many):
+        slot = n + slot_of[spans[s, S_SERVER]]
+        for i in range(spans[s, S_AT], spans[s, S_AT] + spans[s, S_MANY]):
+            one, two, three = now[i], past[i], older[i]
+            raw = one - two == two - three and one != NEVER and two != NEVER and three != NEVER
+            none = one == NEVER and two == NEVER and three == NEVER
+            if none or (raw and one > now[slot]):
+                point[i], slope[i], form[i] = one, 0 if none else one - two, 0
+                continue
+            a, b, c = max(one, now[slot]), max(two, past[slot]), max(three, older[slot])
+            if a - b == b - c:
+                point[i], slope[i], form[i] = a, a - b, 1
+            elif raw:
+                point[i], slope[i], form[i] = one, one - two, 0
+            else:
+                return False
     return True
 
 
 @compiled_code
 def excess(
     n: int,
+    many: int,
     jump: int,
-    places: Int,
+    spans: Int,
     tokens: Records,
     stamps: Int,
     free: Int,
@@ -305,23 +326,30 @@ def excess(
         steepest = max(steepest, slope[i])
     shorter = jump
     exact = True
-    for i in range(n + used.shape[0]):
-        if i >= n:
-            value = free[used[i - n]]
-        else:
-            value = token_at(i, places, tokens, stamps)
-            if form[i]:
-                value = max(value, free[places[i, 2]])
-        if value == NEVER and point[i] == NEVER:
-            continue
-        over = value - (point[i] + jump * slope[i])
-        if over == 0:
-            continue
-        exact = False
-        if over > 0 and point[i] != NEVER and steepest > slope[i]:
-            shorter = min(shorter, jump - -(-over // (steepest - slope[i])))
-        else:
-            shorter = min(shorter, jump // 2)
+    # The servers are a span of their own, behind those of tokens.
+    for s in range(many + 1):
+        begin = n if s == many else spans[s, S_AT]
+        length = used.shape[0] if s == many else spans[s, S_MANY]
+        for q in range(length):
+            i = begin + q
+            if s == many:
+                value = free[used[q]]
+            else:
+                value = token_at(
+                    spans[s, S_PLACE] + q, spans[s, S_TAG], spans[s, S_FIRST], tokens, stamps
+                )
+                if form[i]:
+                    value = max(value, free[spans[s, S_SERVER]])
+            if value == NEVER and point[i] == NEVER:
+                continue
+            over = value - (point[i] + jump * slope[i])
+            if over == 0:
+                continue
+            exact = False
+            if over > 0 and point[i] != NEVER and steepest > slope[i]:
+                shorter = min(shorter, jump - -(-over // (steepest - slope[i])))
+            else:
+                shorter = min(shorter, jump // 2)
     return -1 if exact else max(shorter, 0)
 
 

@@ -21,6 +21,8 @@ from accelsim.engine.extrapolate import (
     SHORT,
     SKIPPED,
     SNAPSHOTS,
+    SPAN,
+    SPANS,
     TRANSIENT,
     UNEVEN,
     UNSETTLED,
@@ -65,10 +67,11 @@ class Skipping:
         for level in range(depth):
             levels[level, GUARD_FIRST], levels[level, GUARD_LAST] = _differing(phase, level)
             levels[level, HISTORY] = size
-            n = levels[level, COMPONENTS] = count_components(level, edges, inner)
+            n, spans = count_components(level, edges, inner)
+            levels[level, COMPONENTS], levels[level, SPANS] = n, spans
             size += (SNAPSHOTS + 3) * (n + len(used) + len(work.totals)) + 2 * len(work.totals)
         places = len(packed.tokens)
-        most = int(levels[:, COMPONENTS].max(initial=0))
+        most = int(levels[:, SPANS].max(initial=0))
         ring, width = work.tiles.shape
         return Skipping(
             levels,
@@ -82,7 +85,7 @@ class Skipping:
                 inner,
                 used,
                 slot_of,
-                np.empty((max(1, most), 4), np.int64),  # components
+                np.empty((max(1, most), SPAN), np.int64),  # spans of components
                 np.empty(size, np.int64),  # history
                 np.empty((depth, len(work.free)), np.int64),
                 np.empty((depth, ring, width), np.int64),

@@ -31,11 +31,17 @@ from accelsim.engine.extrapolate import (
     RAN,
     REACHED,
     RESUME,
+    S_AT,
+    S_FIRST,
+    S_MANY,
+    S_PLACE,
+    S_TAG,
     SEEN,
     SETTLED,
     SHORT,
     SKIPPED,
     SNAPSHOTS,
+    SPANS,
     TO,
     TRANSIENT,
     UNEVEN,
@@ -140,7 +146,7 @@ def _advance(
     inner: Int,
     used: Int,
     slot_of: Int,
-    places: Int,
+    spans: Int,
     history: Int,
     saved_free: Int,
     saved_tiles: Int,
@@ -193,7 +199,7 @@ def _advance(
             if state[STOP, level] - state[BEGIN, level] >= WORTH_IT:
                 _at_end(
                     level, tasks, tokens, tiles, state, clock, free, totals, stamps, undo, undone,
-                    marks, levels, edges, inner, used, slot_of, places, history, saved_free,
+                    marks, levels, edges, inner, used, slot_of, spans, history, saved_free,
                     saved_tiles, saved_state, saved_totals, saved_clock, deepest,
                 )  # fmt: skip
             if not ends(level, state):
@@ -221,7 +227,7 @@ def _at_end(
     inner: Int,
     used: Int,
     slot_of: Int,
-    places: Int,
+    spans: Int,
     history: Int,
     saved_free: Int,
     saved_tiles: Int,
@@ -231,7 +237,7 @@ def _at_end(
     deepest: int,
 ) -> None:
     """At the end of an iteration of a loop: finish a probe, or look for something to skip."""
-    n = levels[level, COMPONENTS]
+    n, many = levels[level, COMPONENTS], levels[level, SPANS]
     n_state = n + used.shape[0]
     n_totals = totals.shape[0]
     n_tasks = n_totals - 2 - N_CAUSES * free.shape[0]
@@ -249,8 +255,8 @@ def _at_end(
         if here != levels[level, PROBE_END]:
             return
         jump, period = levels[level, JUMP], levels[level, PERIOD]
-        components(level, edges, inner, state, levels, places)
-        shorter = excess(n, jump, places, tokens, stamps, free, used, point, slope, form)
+        components(level, edges, inner, state, levels, spans)
+        shorter = excess(n, many, jump, spans, tokens, stamps, free, used, point, slope, form)
         if shorter < 0:
             # All ends on the line. So is all between, if the sum of all start times is too (each
             # is convex): then waits are, and what must be added for skipped periods is known.
@@ -295,7 +301,7 @@ def _at_end(
             return
         _leap(
             level, shorter, n, width, tokens, tiles, state, clock, free, stamps, undo, undone,
-            marks, levels, edges, inner, used, places, history, point, slope, deepest,
+            marks, levels, edges, inner, used, spans, history, point, slope, deepest,
         )  # fmt: skip
         return
 
@@ -313,11 +319,11 @@ def _at_end(
             levels[level, UNSETTLED] += 1
             return
         levels[level, SETTLED] = 1
-    components(level, edges, inner, state, levels, places)
+    components(level, edges, inner, state, levels, spans)
     seen = levels[level, SEEN]
     at = rows + seen % SNAPSHOTS * width
     now = history[at : at + width]
-    snapshot(now, n, places, tokens, stamps, free, used, totals)
+    snapshot(now, n, many, spans, tokens, stamps, free, used, totals)
     levels[level, SEEN] = seen + 1
     for period in range(1, PERIODS + 1):
         jump = left // period
@@ -325,19 +331,19 @@ def _at_end(
             break
         at = rows + (seen - period) % SNAPSHOTS * width
         past = history[at : at + width]
-        if repeats(n, now, past, places, used, slot_of):
+        if repeats(n, many, now, past, spans, used, slot_of):
             shift = now[n] - past[n]
             fill(
                 level, here, here, period, jump, shift, tasks, edges, inner, tokens, stamps,
                 tiles, state, clock, undo, undone, marks, levels,
             )  # fmt: skip
             move(level, jump * period, made, deepest, tiles, state)
-            components(level, edges, inner, state, levels, places)
+            components(level, edges, inner, state, levels, spans)
             point[:] = now[:n_state]
             slope[:] = shift
             _put(
                 level, jump, n, now, point, slope, made, tokens, free, stamps, undo, undone, marks,
-                levels, used, places, clock[PROBES],
+                levels, used, spans, clock[PROBES],
             )  # fmt: skip
             count = 0
             for i in range(n_totals):
@@ -352,7 +358,7 @@ def _at_end(
             continue
         at = rows + (seen - 2 * period) % SNAPSHOTS * width
         older = history[at : at + width]
-        if on_a_line(n, now, past, older, places, used, slot_of, point, slope, form):
+        if on_a_line(n, many, now, past, older, spans, used, slot_of, point, slope, form):
             steepest = 1
             for i in range(n_state):
                 steepest = max(steepest, abs(slope[i]))
@@ -374,7 +380,7 @@ def _at_end(
             clock[PROBES] += 1
             _leap(
                 level, jump, n, width, tokens, tiles, state, clock, free, stamps, undo, undone,
-                marks, levels, edges, inner, used, places, history, point, slope, deepest,
+                marks, levels, edges, inner, used, spans, history, point, slope, deepest,
             )  # fmt: skip
             return
     levels[level, NO_PERIOD] += 1
@@ -405,7 +411,7 @@ def _leap(
     edges: Int,
     inner: Int,
     used: Int,
-    places: Int,
+    spans: Int,
     history: Int,
     point: Int,
     slope: Int,
@@ -418,10 +424,10 @@ def _leap(
     levels[level, PROBE_END] = levels[level, PROBE_AT] + jump * levels[level, PERIOD]
     at = levels[level, HISTORY] + (levels[level, SEEN] - 1) % SNAPSHOTS * width
     move(level, (jump - 1) * levels[level, PERIOD], clock[TILES], deepest, tiles, state)
-    components(level, edges, inner, state, levels, places)
+    components(level, edges, inner, state, levels, spans)
     _put(
         level, jump - 1, n, history[at : at + width], point, slope, clock[TILES], tokens, free,
-        stamps, undo, undone, marks, levels, used, places, clock[PROBES],
+        stamps, undo, undone, marks, levels, used, spans, clock[PROBES],
     )  # fmt: skip
 
 
@@ -442,19 +448,20 @@ def _put(
     marks: Int,
     levels: Int,
     used: Int,
-    places: Int,
+    spans: Int,
     probes: int,
 ) -> None:
     """Set the state of a loop to point + times * slope. now: which tokens there are."""
-    for i in range(n):
-        if now[i] == NEVER:
-            continue
-        place = places[i, 0]
-        if probes > 0:
-            remember(tokens, stamps, place, undo, undone, marks, levels)
-        tokens[place].value = point[i] + times * slope[i]
-        tokens[place].tag = places[i, 1]
-        stamps[place] = max(stamps[place], places[i, 3])
+    for s in range(levels[level, SPANS]):
+        for q in range(spans[s, S_MANY]):
+            i, place = spans[s, S_AT] + q, spans[s, S_PLACE] + q
+            if now[i] == NEVER:
+                continue
+            if probes > 0:
+                remember(tokens, stamps, place, undo, undone, marks, levels)
+            tokens[place].value = point[i] + times * slope[i]
+            tokens[place].tag = spans[s, S_TAG]
+            stamps[place] = max(stamps[place], spans[s, S_FIRST])
     for s in range(used.shape[0]):
         free[used[s]] = point[n + s] + times * slope[n + s]
 

@@ -138,14 +138,14 @@ def _on_numbers(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fa
 
 def check_points(document: spec.Document[SweepSpec]) -> None:
     """Raise AccelsimError if some point has no run or no workload, naming the first."""
-    for axes in itertools.islice(_points(document.spec), MOST_CHECKED):
+    for axes in itertools.islice(points(document.spec), MOST_CHECKED):
         try:
-            _asked(document, axes)
+            asked(document, axes)
         except AccelsimError as error:
             raise _at_point(axes, error) from None
 
 
-def _points(sweep: SweepSpec) -> Iterator[Row]:
+def points(sweep: SweepSpec) -> Iterator[Row]:
     for values in itertools.product(*sweep.axes.values()):
         yield dict(zip(sweep.axes, values, strict=True))
 
@@ -168,22 +168,30 @@ def rows(
     sweep = document.spec
     check_points(document)
     number = prod(len(values) for values in sweep.axes.values())
-    for done, axes in enumerate(_points(sweep)):
+    for done, axes in enumerate(points(sweep)):
         try:
-            if sweep.execute is not None:
-                found = _executed_columns(document, axes, everything=everything)
-            else:
-                results = point(document, axes)
-                more = measures(results) if everything else {}
-                found = more | _columns(document, results)
-            for name in found.keys() & axes.keys():
+            of_point = found(document, axes, everything=everything)
+            for name in of_point.keys() & axes.keys():
                 message = f"axes.{name}: {name} is a measure; give the axis another name"
                 raise SpecError(document.source.fault(("axes", name), message, key=True))
         except AccelsimError as error:
             raise _at_point(axes, error) from None
-        yield axes | found
+        yield axes | of_point
         if progress is not None:
             progress((done + 1) / number)
+
+
+def found(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
+    """The columns of a point, run by itself; everything: all measures besides them."""
+    if document.spec.execute is not None:
+        return _executed_columns(document, axes, everything=everything)
+    results = point(document, axes)
+    return (measures(results) if everything else {}) | _columns(document, results)
+
+
+def everything(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
+    """All measures of a point, and the columns that the sweep asks for."""
+    return measures(results) | _columns(document, results)
 
 
 def write_csv(table: list[Row], path: Path) -> None:
@@ -272,7 +280,7 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
 def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
     """Columns of a point on numbers; without any, and with everything, all measures."""
     assert document.spec.execute is not None
-    workload, runs = _asked(document, axes)
+    workload, runs = asked(document, axes)
     if len(runs) > 1:
         message = f"a point on numbers has one run, this {len(runs)}: {', '.join(runs)}"
         raise AccelsimError(message)
@@ -303,28 +311,30 @@ def _chosen(document: spec.Document[SweepSpec], known: Row) -> Row:
 
 
 @dataclasses.dataclass
-class _Run:
+class Asked:
     """What all cases that apply to a point say of a run."""
 
     mapping: str = ""
     settings: list[str] = dataclasses.field(default_factory=list)
+    templates: list[str] = dataclasses.field(default_factory=list)
     formats: dict[str, str] = dataclasses.field(default_factory=dict)
     scale: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def _asked(document: spec.Document[SweepSpec], axes: Row) -> tuple[str, dict[str, _Run]]:
+def asked(document: spec.Document[SweepSpec], axes: Row) -> tuple[str, dict[str, Asked]]:
     """Workload and runs of a point."""
     workload = ""
-    runs: dict[str, _Run] = {}
+    runs: dict[str, Asked] = {}
     beside = Path(document.source.name).parent
     for case in document.spec.cases:
         if any(axes[axis] not in _listed(wanted) for axis, wanted in case.when.items()):
             continue
         workload = case.workload or workload
         for name, run in case.runs.items():
-            found = runs.setdefault(name, _Run())
+            found = runs.setdefault(name, Asked())
             if run.mapping is not None:
                 found.mapping = _placed(_filled(run.mapping, axes), beside)
+            found.templates += run.set
             found.settings += [_filled(text, axes) for text in run.set]
             for text in run.formats:
                 found.formats |= read_formats(_filled(text, axes))
@@ -344,7 +354,7 @@ def point(
     engine_name: str = "steady",
 ) -> dict[str, Result]:
     """Results of the runs of a point, by their names. more: settings of all, after its own."""
-    workload, runs = _asked(document, axes)
+    workload, runs = asked(document, axes)
     return {
         name: verbs.simulate(
             run.mapping,

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade
 from accelsim.errors import Fault, nearest
 from accelsim.spec import Document
 from accelsim.spec.mappings import MappingSpec
+from accelsim.traced import Traced
 
 _FIT = re.compile(r"fit\(\s*(\w+)\s*(?:/\s*([1-9]\d*)\s*)?\)")
 _DIMENSION = re.compile(r"(\w+)\.(\w+)")
@@ -76,10 +77,10 @@ def divisors(number: int) -> list[int]:
 
 def dimension_size(text: object, machine: Machine) -> int:
     """A whole number, or the extent that UNIT.DIMENSION names. Raises ValueError."""
-    if isinstance(text, int) and not isinstance(text, bool):
+    if isinstance(text, int | Traced) and not isinstance(text, bool):
         if text < 0:
             raise ValueError(f"expected 0 or more, got {text}")
-        return text
+        return cast(int, text)
     match = _DIMENSION.fullmatch(str(text))
     if match is None:
         raise ValueError(f"expected a number or UNIT.DIMENSION, got {text!r}")

@@ -268,7 +268,7 @@ def steps(given: int | dict[str, int], ranks: list[str], loops: tuple[Loop, ...]
 
     None when a loop is named that is not there.
     """
-    if isinstance(given, int):
+    if not isinstance(given, dict):
         return given
     total = 0
     for rank, times in given.items():

@@ -18,10 +18,11 @@ from accelsim.analysis.counts import point_operations
 from accelsim.arch import Level, Machine, Operation
 from accelsim.mapping import Binding, Mapping, Nest, Placement
 from accelsim.program.program import Action
+from accelsim.traced import ratio
 
 
 def _access(level: Level, action: str, tensor: str, size: Fraction) -> Action:
-    return Action(level.name, action, tensor, Fraction(ceil(size / level.line_bytes)), size)
+    return Action(level.name, action, tensor, ratio(ceil(size / level.line_bytes)), size)
 
 
 def of_load(machine: Machine, placement: Placement) -> tuple[Action, ...]:
@@ -51,7 +52,7 @@ def of_masking(
     binding: Binding, made: tuple[tuple[str, int], ...], operation: Operation
 ) -> tuple[Action, ...]:
     """Leaving points out of a tile: one operation for each value made, by the unit of a binding."""
-    points = Fraction(prod(size for _, size in made))
+    points = ratio(prod(size for _, size in made))
     return tuple(
         Action(binding.unit.name, primitive, binding.einsum.name, points * times)
         for primitive, times in operation.primitives
@@ -69,7 +70,7 @@ def of_einsum(mapping: Mapping, nest: Nest, binding: Binding) -> tuple[Action, .
         for primitive, times in operation.primitives:
             totals[primitive] = totals.get(primitive, 0) + points * count * times
     out = [
-        Action(binding.unit.name, primitive, einsum.name, Fraction(total))
+        Action(binding.unit.name, primitive, einsum.name, ratio(total))
         for primitive, total in totals.items()
     ]
     for tensor in dict.fromkeys(access.tensor for access in einsum.inputs):
@@ -100,7 +101,7 @@ def _added_to(nest: Nest, binding: Binding) -> Fraction:
     partial = partial_sums(nest, binding)
     kept = tuple(i for i in binding.iterated if i not in partial)
     tied = {loop for mask in nest.masks for loop in mask.loops}
-    share = Fraction(1, prod(nest.loops[i].trips for i in partial if i not in tied))
+    share: Fraction = ratio(1, prod(nest.loops[i].trips for i in partial if i not in tied))
     for mask in nest.masks:
         first, every = (
             len(np.unique(mask.key(tuple(loop for loop in mask.loops if loop in own))))

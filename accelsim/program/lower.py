@@ -35,6 +35,7 @@ from accelsim.program.program import (
 from accelsim.program.systolic import systolic_cycles
 from accelsim.program.ticks import to_ticks
 from accelsim.program.visits import visits
+from accelsim.traced import ratio, whole
 
 # Values of a recurrence that a unit holds beside the one in its level: being read and being made.
 FORWARDED_SLOTS = 2
@@ -241,8 +242,7 @@ class _Lowering:
             kind="einsum",
             tensor=binding.einsum.name,
             server=self.server[unit.name],
-            cycles=Fraction(steps * per_point if cycles is None else cycles)
-            / clusters.rate(binding),
+            cycles=ratio(steps * per_point if cycles is None else cycles) / clusters.rate(binding),
             guard=Guard(first=binding.first, last=binding.last),
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),
@@ -275,7 +275,7 @@ class _Lowering:
                 masking = dataclasses.replace(
                     task,
                     name=f"mask {of}",
-                    cycles=Fraction(_steps(kept)[0] * operation.cycles),
+                    cycles=ratio(_steps(kept)[0] * operation.cycles),
                     guard=dataclasses.replace(task.guard, marked=marked),
                     actions=actions.of_masking(binding, made, operation),
                 )
@@ -344,7 +344,7 @@ class _Lowering:
     def _dependence_edges(self, dep: Dependence) -> None:
         """The wait for the data, and the wait of the next producer for a free slot."""
         producer, consumer = self.nest.binding(dep.producer), self.nest.binding(dep.consumer)
-        leaves = Fraction(producer.drain if producer.unit is not consumer.unit else 0)
+        leaves = ratio(producer.drain if producer.unit is not consumer.unit else 0)
         self.edges.append(
             DraftEdge(
                 dep.producer,
@@ -390,7 +390,7 @@ class _Lowering:
         binding = self.nest.binding(placement.tensor)
         loop, matched = span(binding.iterated)
         store = f"store {placement.tensor}"
-        leaves = Fraction(binding.drain)
+        leaves = ratio(binding.drain)
         self.edges.append(DraftEdge(placement.tensor, store, loop, 0, matched, latency=leaves))
         slot_loop, slot_matched = span(placement.iterated)
         if slot_loop != ROOT:
@@ -424,7 +424,7 @@ class _Lowering:
                         consumer.name,
                         self.nest.serial,
                         1,
-                        latency=Fraction(self.nest.binding(producer.name).drain),
+                        latency=ratio(self.nest.binding(producer.name).drain),
                         cause="order",
                     )
                 )
@@ -458,7 +458,7 @@ class _Lowering:
                 placement.level.name,
                 placement.tensor,
                 slot_count(placement, self.nest.loops),
-                int(placement.tile_bytes),
+                whole(placement.tile_bytes),
                 takes,
                 gives,
             )
@@ -475,12 +475,12 @@ def _steps(binding: Binding) -> tuple[int, Fraction]:
             spread[dimension_of[rank]] *= size
         else:
             steps *= size
-    active = Fraction(1)
+    active: Fraction = Fraction(1)
     for dimension, extent in binding.unit.shape:
         points = spread.get(dimension, 1)
-        folds = ceil(Fraction(points, extent))
+        folds = -(-points // extent)
         steps *= folds
-        active *= Fraction(points, folds * extent)
+        active *= ratio(points, folds * extent)
     return steps, active
 
 

@@ -15,8 +15,6 @@ every dataflow, adds R cycles to move results out where outputs stay; its code d
 
 from __future__ import annotations
 
-from math import ceil
-
 from accelsim.mapping import Binding
 
 
@@ -33,7 +31,7 @@ def systolic_cycles(binding: Binding) -> int | None:
     folds, steps = 1, 1
     for rank, size in binding.tile:
         if rank in spread:
-            folds *= ceil(size / spread[rank])
+            folds *= -(-size // spread[rank])
         else:
             steps *= size
     stays = any(rank in binding.reduced for rank in spread)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import lcm, prod
+from math import prod
 
 from accelsim.errors import AccelsimError
+from accelsim.traced import common_multiple, ratio
 
 LIMIT = 1 << 62
 COARSE = 1 << 10
@@ -22,7 +23,7 @@ def to_ticks(phases: Sequence[Durations], per_cycle: int | None = None) -> tuple
     the finest power of two up to 2^10 per cycle that fits. Raises AccelsimError if none does.
     per_cycle: how many there are to be, whatever the durations.
     """
-    exact = lcm(*(d.denominator for _, busy, late in phases for d in (*busy, *late)))
+    exact = common_multiple(d.denominator for _, busy, late in phases for d in (*busy, *late))
     worst = sum((_end_to_end(phase) for phase in phases), Fraction(0))
     if per_cycle is not None and worst * per_cycle < LIMIT:
         return per_cycle, None
@@ -30,12 +31,12 @@ def to_ticks(phases: Sequence[Durations], per_cycle: int | None = None) -> tuple
         return exact, None
     instances = sum(prod(trips) * len(busy) for trips, busy, _ in phases)
     coarse = COARSE
-    while coarse >= 1 and (worst + Fraction(2 * instances, coarse)) * coarse >= LIMIT:
+    while coarse >= 1 and (worst + ratio(2 * instances, coarse)) * coarse >= LIMIT:
         coarse //= 2
     if coarse < 1:
         message = f"a run of up to {float(worst):.3g} cycles does not fit 64-bit time"
         raise AccelsimError(message)
-    bound = float(Fraction(2 * instances, coarse))
+    bound = float(ratio(2 * instances, coarse))
     note = (
         f"durations rounded up to 1/{coarse} cycle (exact ones need 1/{exact}): "
         f"at most {bound:.3g} cycles too long"

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from accelsim.arch import Machine
 from accelsim.program import Action, Program
+from accelsim.traced import as_float, whole
 
 Counted = list[tuple[Action, Fraction]]
 
@@ -19,7 +20,7 @@ def happened(
     for phase, times in zip(program.phases, executed, strict=True):
         for task, number in zip(phase.tasks, times, strict=True):
             for action in task.actions:
-                yield _times(action, int(number)), action.count * int(number)
+                yield _times(action, number), action.count * number
 
 
 def _times(action: Action, executed: int) -> Action:
@@ -52,7 +53,8 @@ def traffic_by_tensor(
 
 def _whole(size: Fraction) -> int | float:
     """Bytes; spilled shares can leave a part of one."""
-    return int(size) if size.denominator == 1 else float(size)
+    number: int | float = whole(size) if size.denominator == 1 else as_float(size)
+    return number
 
 
 def action_table(counted: Counted) -> dict[str, dict[str, dict[str, float]]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.traced import whole
+
 Ticks = npt.NDArray[np.int64]
 LOSSES = ("data", "slot", "bandwidth", "order", "issue", "launch")
 """Why servers of a launch stand idle: the causes of waits, and two more. issue: from when a task
@@ -111,4 +113,4 @@ class Execution:
 
     @property
     def tasks(self) -> int:
-        return sum(int(phase.executed.sum()) for phase in self.phases)
+        return sum(whole(phase.executed.sum()) for phase in self.phases)

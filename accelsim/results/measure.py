@@ -14,6 +14,7 @@ from accelsim.program.instance import instances
 from accelsim.results.counted import action_table, happened, traffic, traffic_by_tensor
 from accelsim.results.execution import LOSSES, Execution, PhaseExecution
 from accelsim.results.result import Result
+from accelsim.traced import as_float, ratio, whole
 
 # A multiply-accumulate reads two registers and updates one; other operations read two, write one.
 REGISTER_READS, REGISTER_WRITES = 2, 1
@@ -51,7 +52,7 @@ def measure(
     busy = _per_server(program, [p.busy for p in execution.phases])
     tail = _per_server(program, [p.tail for p in execution.phases])
     active = _active(program, execution)
-    seconds = float(Fraction(total, per_cycle) / program.clock_hz)
+    seconds = as_float(ratio(total, per_cycle) / program.clock_hz)
     units = [server.name for server in program.servers if server.kind == "unit"]
     return Result(
         name=program.name,
@@ -61,11 +62,11 @@ def measure(
         ticks_per_cycle=per_cycle,
         seconds=seconds,
         flops_per_second=flops / seconds if seconds else 0.0,
-        energy_pj=float(sum(energy.values()) + sum(of_one.values())),
-        energy_all_registers_pj=float(sum(energy.values()) + sum(registers.values())),
-        energy_by_part_pj={part: float(pj) for part, pj in {**energy, **of_one}.items()},
-        area_um2={name: float(area) for name, area in machine.area_um2.items()},
-        utilization={name: float(busy[name] / total) if total else 0.0 for name in units},
+        energy_pj=as_float(sum(energy.values()) + sum(of_one.values())),
+        energy_all_registers_pj=as_float(sum(energy.values()) + sum(registers.values())),
+        energy_by_part_pj={part: as_float(pj) for part, pj in {**energy, **of_one}.items()},
+        area_um2={name: as_float(area) for name, area in machine.area_um2.items()},
+        utilization={name: _share(busy[name], total) for name in units},
         active={name: _share(sum(active[name].values()), total) for name in units},
         active_by_einsum={
             name: {einsum: _share(time, total) for einsum, time in active[name].items()}
@@ -76,9 +77,9 @@ def measure(
         | _outside_by_tensor(machine, execution),
         actions=action_table(counted),
         tasks=execution.tasks,
-        busy_cycles={name: float(ticks / per_cycle) for name, ticks in busy.items()},
+        busy_cycles={name: as_float(ticks / per_cycle) for name, ticks in busy.items()},
         wait_cycles=_waits(program, execution),
-        tail_cycles={name: float(ticks / per_cycle) for name, ticks in tail.items()},
+        tail_cycles={name: as_float(ticks / per_cycle) for name, ticks in tail.items()},
         bottleneck=max(busy, key=lambda name: busy[name]),
         buffers=_buffers(program, machine),
         bounds=bounds,
@@ -87,7 +88,7 @@ def measure(
                 "name": phase.name,
                 "begin_cycles": run.begin / per_cycle,
                 "end_cycles": run.end / per_cycle,
-                "tasks": {t.name: int(run.executed[i]) for i, t in enumerate(phase.tasks)},
+                "tasks": {t.name: whole(run.executed[i]) for i, t in enumerate(phase.tasks)},
                 "masks": (masks or {}).get(phase.name, []),
                 "extrapolation": _extrapolation(run),
                 **_launch(program, phase, run),
@@ -160,7 +161,7 @@ def _many(program: Program, server: Server) -> int:
 def _per_server(program: Program, columns: list[Any]) -> dict[str, Fraction]:
     """Ticks of a server, of which there may be one in each cluster: their mean."""
     return {
-        server.name: Fraction(sum(int(column[s]) for column in columns), _many(program, server))
+        server.name: ratio(sum(whole(column[s]) for column in columns), _many(program, server))
         for s, server in enumerate(program.servers)
     }
 
@@ -172,7 +173,7 @@ def _waits(program: Program, execution: Execution) -> dict[str, dict[str, float]
     for s, server in enumerate(program.servers):
         per = program.ticks_per_cycle * _many(program, server)
         out[server.name] = {
-            cause: sum(int(p.waits[s, c]) for p in execution.phases) / per
+            cause: sum(whole(p.waits[s, c]) for p in execution.phases) / per
             for c, cause in enumerate(LOSSES if launched else CAUSES)
         }
     return out
@@ -224,7 +225,7 @@ def _outside_by_tensor(
 
 
 def _share(time: Fraction | int, total: int) -> float:
-    return float(time / total) if total else 0.0
+    return as_float(time / total) if total else 0.0
 
 
 def _active(program: Program, execution: Execution) -> dict[str, dict[str, Fraction]]:
@@ -233,7 +234,7 @@ def _active(program: Program, execution: Execution) -> dict[str, dict[str, Fract
     for phase, run in zip(program.phases, execution.phases, strict=True):
         for task, executed in zip(phase.tasks, run.executed, strict=True):
             server = program.servers[task.server]
-            worked = int(executed) * task.occupancy * task.active
+            worked = whole(executed) * task.occupancy * task.active
             out[server.name][task.tensor] += worked / _many(program, server)
     return out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from accelsim.errors import AccelsimError, Fault, SpecError, nearest, shown
 from accelsim.spec import Document
 from accelsim.spec.records import WorkloadSpec
 from accelsim.spec.scalars import MAX_SHAPE, SEQ_LEN
+from accelsim.traced import Traced
 
 Path = tuple[str | int, ...]
 SECTIONS = ("ranks", "parameters", "tables")
@@ -42,7 +43,7 @@ def shapes(document: Document[WorkloadSpec], seq_len: int | None) -> dict[str, i
     """
     check(document)
     spec = document.spec
-    if seq_len is not None and (isinstance(seq_len, bool) or not isinstance(seq_len, int)):
+    if seq_len is not None and (isinstance(seq_len, bool) or not isinstance(seq_len, int | Traced)):
         raise AccelsimError(f"seq_len: expected a whole number, got {seq_len!r}")
     if seq_len is not None and not 1 <= seq_len <= MAX_SHAPE:
         raise AccelsimError(f"--seq-len: expected a number from 1 to 2^62, got {seq_len}")
@@ -81,9 +82,9 @@ def entry_fault(
 
 
 def _number(number: int | str, seq_len: int) -> int:
-    match = SEQ_LEN.fullmatch(str(number))
+    match = SEQ_LEN.fullmatch(number) if isinstance(number, str) else None
     if match is None:
-        return int(number)
+        return cast(int, number)
     return int(match[1] or 1) * seq_len - int(match[2] or 0)
 
 

@@ -16,13 +16,16 @@ from accelsim.program import Program
 from tests.random_programs import random_program
 
 
-def changed(program: Program, occupancies: list[int], trips: list[int]) -> Program:
+def changed(
+    program: Program, occupancies: list[int], trips: list[int], latencies: list[int]
+) -> Program:
     phase = program.phases[0]
     tasks = [
         dataclasses.replace(t, occupancy=o) for t, o in zip(phase.tasks, occupancies, strict=True)
     ]
     loops = [dataclasses.replace(x, trips=n) for x, n in zip(phase.loops, trips, strict=True)]
-    only = dataclasses.replace(phase, tasks=tuple(tasks), loops=tuple(loops))
+    edges = [dataclasses.replace(e, latency=n) for e, n in zip(phase.edges, latencies, strict=True)]
+    only = dataclasses.replace(phase, tasks=tuple(tasks), loops=tuple(loops), edges=tuple(edges))
     return dataclasses.replace(program, phases=(only,))
 
 
@@ -33,12 +36,15 @@ def test_rows_are_runs(seed: int) -> None:
     phase, rng = program.phases[0], random.Random(seed)
     bounded = any(loop.rows for loop in phase.loops)
     rows = [[rng.randint(0, 30) for _ in phase.tasks] for _ in range(4)]
-    trips = [[x.trips if bounded else rng.randint(1, x.trips) for x in phase.loops] for _ in rows]
-    done = batch(program, rows, trips)
-    for n, (row, length) in enumerate(zip(rows, trips, strict=True)):
-        run = compiled.run(changed(program, row, length)).phases[0]
+    trips = [
+        [x.trips if bounded else rng.randint(1, x.trips + 1) for x in phase.loops] for _ in rows
+    ]
+    late = [[rng.choice((0, 0, 1, 9)) for _ in phase.edges] for _ in rows]
+    done = batch(program, rows, trips, late)
+    for n, (row, length, waits) in enumerate(zip(rows, trips, late, strict=True)):
+        run = compiled.run(changed(program, row, length, waits)).phases[0]
         assert done.ticks[n] == run.end
-        for field in ("executed", "busy", "waits"):
+        for field in ("executed", "busy", "waits", "tail"):
             np.testing.assert_array_equal(getattr(done, field)[n], getattr(run, field))
 
 
@@ -66,7 +72,7 @@ def test_lengths_of_a_shipped_mapping_by_trips_alone() -> None:
     [
         ([[1]], None, "tasks in every row"),
         ([[1, -1]], None, "0 or more"),
-        ([[1, 1]], [[9]], "trips from 1"),
+        ([[1, 1]], [[0]], "trips of 1 or more"),
     ],
 )
 def test_what_does_not_fit_is_said(
