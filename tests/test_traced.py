@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.explore import columns
+from accelsim.explore import arrays
 from accelsim.explore.replay import Replay
 from accelsim.traced import (
     OPERATIONS,
@@ -33,7 +33,7 @@ UNARY = ("neg", "abs", "ceil", "floor", "round", "float")
 
 
 def values_of(column: Any, number: int) -> list[Any]:
-    if isinstance(column, columns.Ratio):
+    if isinstance(column, arrays.Ratio):
         pairs = zip(
             values_of(column.numerator, number), values_of(column.denominator, number), strict=True
         )
@@ -63,8 +63,8 @@ def test_columns_do_what_python_does(operation: str, kinds: Any, data: Any) -> N
         pairs = [(a, b) for a, b in pairs if abs(a) < 2**60 or isinstance(a + b, Fraction)]
     if not pairs:
         return
-    given_ = [columns.of_values(list(column)) for column in zip(*pairs, strict=True)]
-    found = values_of(columns.apply(operation, given_), len(pairs))
+    given_ = [arrays.of_values(list(column)) for column in zip(*pairs, strict=True)]
+    found = values_of(arrays.apply(operation, given_), len(pairs))
     assert all(same(f, OPERATIONS[operation](*p)) for f, p in zip(found, pairs, strict=True))
 
 
@@ -72,7 +72,7 @@ def test_columns_do_what_python_does(operation: str, kinds: Any, data: Any) -> N
 @given(operation=st.sampled_from(UNARY), kind=st.sampled_from([WHOLES, RATIOS]), data=st.data())
 def test_columns_of_one_number(operation: str, kind: Any, data: Any) -> None:
     numbers = data.draw(st.lists(kind, min_size=1, max_size=5))
-    found = values_of(columns.apply(operation, [columns.of_values(numbers)]), len(numbers))
+    found = values_of(arrays.apply(operation, [arrays.of_values(numbers)]), len(numbers))
     assert all(same(f, OPERATIONS[operation](n)) for f, n in zip(found, numbers, strict=True))
 
 
@@ -82,8 +82,8 @@ def test_columns_of_one_number(operation: str, kind: Any, data: Any) -> None:
     pairs=st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=5),
 )
 def test_columns_of_floats(operation: str, pairs: list[tuple[float, float]]) -> None:
-    given_ = [columns.of_values(list(column)) for column in zip(*pairs, strict=True)]
-    found = values_of(columns.apply(operation, given_), len(pairs))
+    given_ = [arrays.of_values(list(column)) for column in zip(*pairs, strict=True)]
+    found = values_of(arrays.apply(operation, given_), len(pairs))
     assert all(same(f, OPERATIONS[operation](*p)) for f, p in zip(found, pairs, strict=True))
 
 

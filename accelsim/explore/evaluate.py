@@ -17,7 +17,7 @@ from typing import Any
 
 from accelsim import cascade, spec, verbs
 from accelsim.errors import AccelsimError
-from accelsim.explore import columns, sweep
+from accelsim.explore import arrays, sweep
 from accelsim.explore.leaves import form_of, places_of, put, value_at
 from accelsim.explore.replay import Replay, Values
 from accelsim.explore.timed import run
@@ -311,10 +311,10 @@ def _told(text: str, points: list[_Point], nodes: list[Any]) -> Iterator[tuple[_
 
 def _plain(result: Any, number: int) -> list[Any]:
     """A result of each of `number` points."""
-    if isinstance(result, columns.Ratio):
+    if isinstance(result, arrays.Ratio):
         parts = (_plain(part, number) for part in (result.numerator, result.denominator))
         return [Fraction(*pair) for pair in zip(*parts, strict=True)]
-    if isinstance(result, columns.Whole | columns.Real):
+    if isinstance(result, arrays.Whole | arrays.Real):
         values: list[Any] = result.values.tolist()
         return values if len(values) == number else values * number
     return [result] * number

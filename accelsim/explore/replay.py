@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.explore import columns
-from accelsim.explore.columns import Array, Column, Whole
+from accelsim.explore import arrays
+from accelsim.explore.arrays import Array, Column, Whole
 from accelsim.traced import Tape, Traced
 
 Values = dict[str, Any]
@@ -63,7 +63,7 @@ class Replay:
     ) -> Iterator[tuple[Array, Values, list[Column]]]:
         """Results of `number` points, in groups: their rows, and for each result a column of
         them, or what is the same for all; and the columns of all nodes, for marks in texts."""
-        given = {name: columns.of_values(values) for name, values in inputs.items()}
+        given = {name: arrays.of_values(values) for name, values in inputs.items()}
         every = np.arange(number)
         waiting = [_Group(every, [], self.root, None, None)]
         while waiting:
@@ -116,7 +116,7 @@ class Replay:
         if event[0] == "input":
             nodes.append(given[event[1]].at(group.rows))
         elif event[0] == "constant":
-            nodes.append(columns.constant(event[2]))
+            nodes.append(arrays.constant(event[2]))
         elif event[0] == "call":
             _, function, about, _ = event
             asked = np.empty((len(group.rows), len(about)), np.int64)
@@ -125,16 +125,16 @@ class Replay:
                 assert isinstance(column, Whole)
                 asked[:, place] = column.values
             found = function(asked)
-            nodes += [columns.of_whole(found[:, place]) for place in range(found.shape[1])]
+            nodes += [arrays.of_whole(found[:, place]) for place in range(found.shape[1])]
         else:
-            nodes.append(columns.apply(event[0], [nodes[node] for node in event[1]]))
+            nodes.append(arrays.apply(event[0], [nodes[node] for node in event[1]]))
 
 
 def _parted(group: _Group, branch: _Branch) -> Iterator[_Group]:
     assert branch.about is not None
     about = group.nodes[branch.about]
-    if isinstance(about, columns.Ratio):
-        about = columns.lowest(about)
+    if isinstance(about, arrays.Ratio):
+        about = arrays.lowest(about)
         numbers = np.broadcast_arrays(about.numerator.values, about.denominator.values)
         from fractions import Fraction
 
