@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from accelsim.errors import AccelsimError
@@ -23,20 +24,25 @@ def check_output(path: Path) -> None:
         raise AccelsimError(f"{path}: cannot be written: no permission to write {there}")
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write a text. A file is replaced only when the new one is complete; a link is followed; a
-    device or pipe is written to. Raises AccelsimError."""
+def write_output(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text, or pieces of one as they come.
+
+    A file is replaced only when the new one is complete; a link is followed; a device or pipe is
+    written to. Raises AccelsimError.
+    """
     target = path.resolve()
     partial = target.with_name(target.name + ".part")
     try:
         check_output(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        pieces = [text] if isinstance(text, str) else text
         if target.exists() and not target.is_file():
             with target.open("w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines(pieces)
             return
         try:
-            partial.write_text(text, encoding="utf-8")
+            with partial.open("w", encoding="utf-8") as file:
+                file.writelines(pieces)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from accelsim.errors import AccelsimError, nearest
+from accelsim.errors import AccelsimError, nearest, shown
 from accelsim.explore.constraint import Constraint, read
 from accelsim.explore.space import Axis, axis_of
 from accelsim.spec.studies import SweepSpec
@@ -135,18 +135,21 @@ def typed(column: Column, value: Any) -> Any:
     """A value as its column holds it. Raises AccelsimError where that cannot be."""
     if value is None:
         return None
-    match column.kind:
-        case "string":
-            return str(value)
-        case "float64":
-            return float(value)
-        case "int64":
-            if value != int(value) or not -(1 << 63) <= value < 1 << 63:
-                message = f"{column.name}: {value} is no whole number of 64 bits"
-                raise AccelsimError(message)
-            return int(value)
-        case "bool":
-            return bool(value)
+    try:
+        match column.kind:
+            case "string":
+                return str(value).encode("utf-8", "backslashreplace").decode()
+            case "float64":
+                return float(value)
+            case "bool":
+                return bool(value)
+            case "int64":
+                if value == int(value) and -(1 << 63) <= value < 1 << 63:
+                    return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    what = "whole number of 64 bits" if column.kind == "int64" else "number"
+    raise AccelsimError(f"{column.name}: {shown(value)} is no {what}")
 
 
 def missing(column: Column, known: Iterable[str]) -> AccelsimError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from accelsim import spec, verbs
+from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.execute.written import read_formats
 from accelsim.explore import space
@@ -82,13 +83,24 @@ def rows(
             progress((done + 1) / len(points))
 
 
-def write_csv(table: list[Row], path: Path) -> None:
-    """Write rows with a header. Numbers as Python shows them: whole ones exactly."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_output(path, text.getvalue())
+def write_csv(table: Iterable[Row], path: Path, names: Sequence[str]) -> int:
+    """Write rows under a header of names; how many. Numbers as Python shows them: whole ones
+    exactly."""
+    count = -1
+
+    def lines() -> Iterator[str]:
+        nonlocal count
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")
+        for values in itertools.chain([names], ([row[name] for name in names] for row in table)):
+            writer.writerow(values)
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+            count += 1
+
+    write_output(path, lines())
+    return count
 
 
 def measures(results: dict[str, Result]) -> Row:
@@ -164,13 +176,20 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
 
 def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
     """Columns of a point on numbers; without any, and with everything, all measures."""
+    known = executed_point(document, axes)
+    more = known if everything or not document.spec.columns else {}
+    return more | _chosen(document, known)
+
+
+def executed_point(document: spec.Document[SweepSpec], axes: Row) -> Row:
+    """Measures of a point on numbers."""
     assert document.spec.execute is not None
     workload, runs = _asked(document, axes)
     if len(runs) > 1:
         message = f"a point on numbers has one run, this {len(runs)}: {', '.join(runs)}"
         raise AccelsimError(message)
     (run,) = runs.values()
-    known = executed(
+    return executed(
         run.mapping,
         workload,
         axes.get("seq_len"),
@@ -179,8 +198,19 @@ def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everythi
         formats=run.formats,
         settings=run.settings,
     )
-    more = known if everything or not document.spec.columns else {}
-    return more | _chosen(document, known)
+
+
+def machine_of(document: spec.Document[SweepSpec], axes: Row) -> arch.Machine:
+    """The machine of a point's first run, which its areas are of."""
+    run = next(iter(_asked(document, axes)[1].values()))
+    set_to: dict[str, list[Any]] = {"mapping": [], "arch": [], "workload": []}
+    for setting in run.settings:
+        root, path, value = spec.override(setting, tuple(set_to))
+        set_to[root].append((path, value))
+    mapping = spec.load(run.mapping, "mapping", set_to["mapping"])
+    beside = Path(mapping.source.name).parent
+    path_of = spec.find(mapping.spec.arch, "arch", beside)
+    return arch.build(spec.load(str(path_of), "arch", set_to["arch"]))
 
 
 def _chosen(document: spec.Document[SweepSpec], known: Row) -> Row:
