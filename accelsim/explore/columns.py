@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from accelsim.errors import AccelsimError, nearest, shown
+from accelsim.explore.axes import Axis, axis_of
 from accelsim.explore.constraint import Constraint, read
-from accelsim.explore.space import Axis, axis_of
 from accelsim.spec.studies import SweepSpec
 
 Kind = Literal["int64", "float64", "string", "bool"]

@@ -105,7 +105,9 @@ def number_of(value: Value) -> Value:
 
 @functools.lru_cache(maxsize=65536)
 def _amount(text: str) -> Value:
-    for kind in units.BASE_UNITS:
+    # Bytes a second would pass for hertz, as a bit has no dimension.
+    kinds = ["bandwidth"] if "/" in text else [k for k in units.BASE_UNITS if k != "bandwidth"]
+    for kind in kinds:
         try:
             exact = units.parse(text, kind)
         except ValueError:

@@ -31,7 +31,7 @@ Told = Callable[[int, int], None]
 FLUSH_SECONDS = 2.0
 TASK_SECONDS = 0.5
 FIRST_TASK, LARGEST_TASK = 16, 4096
-DEATHS = 3
+DEATHS = 2
 """So often may a process die over one point alone; then the point is one that fails."""
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import accelsim
 from accelsim import spec
 from accelsim.errors import AccelsimError
+from accelsim.explore.axes import axis_of
 from accelsim.explore.reading import Document
-from accelsim.explore.space import axis_of
 from accelsim.spec.studies import AxisSpec
 
 MAX_NAMED = 10_000

@@ -6,14 +6,13 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from accelsim import spec
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.execute.formats import format_named
 from accelsim.execute.written import read_formats
 from accelsim.explore import columns, constraint, space
-from accelsim.explore.space import Axis, axis_of, listed
+from accelsim.explore.axes import Axis, axis_faults, axis_of, listed, value_faults
 from accelsim.spec.studies import CaseSpec, SweepSpec
 
 Document = spec.Document[SweepSpec]
@@ -77,7 +76,7 @@ def _axes(document: Document, sweep: SweepSpec) -> tuple[dict[str, Axis], list[F
             axes[name] = axis_of(name, form)
         except AccelsimError as error:
             faults.append(source.fault(("axes", name), error.faults[0].message))
-    faults += space.axis_faults(
+    faults += axis_faults(
         list(axes.values()), lambda path, message, help: source.fault(path, message, help=help)
     )
     if "seq_len" in axes and any(type(n) is not int or n < 1 for n in axes["seq_len"].values):
@@ -115,11 +114,8 @@ def _faults_of_cases(
                 message, help = f"no axis {axis!r}", nearest(axis, sweep.axes)
                 yield source.fault(at, message, help=help, key=True)
             elif axis in axes:
-
-                def here(message: str, help: tuple[str, ...], at: Any = at) -> Fault:
-                    return source.fault(at, message, help=help)
-
-                yield from space.value_faults(axes[axis], listed(wanted), here)
+                for message, help in value_faults(axes[axis], listed(wanted)):
+                    yield source.fault(at, message, help=help)
 
 
 def _loose_names(document: Document, sweep: SweepSpec) -> list[Fault]:

@@ -15,6 +15,7 @@ from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.execute.written import read_formats
 from accelsim.explore import space
+from accelsim.explore.axes import listed
 from accelsim.explore.columns import DEFAULT
 from accelsim.explore.executed import executed
 from accelsim.explore.reading import placed
@@ -241,7 +242,7 @@ def _asked(document: spec.Document[SweepSpec], axes: Row) -> tuple[str, dict[str
     runs: dict[str, _Run] = {}
     beside = Path(document.source.name).parent
     for number, case in enumerate(document.spec.cases, start=1):
-        if any(axes[axis] not in space.listed(wanted) for axis, wanted in case.when.items()):
+        if any(axes[axis] not in listed(wanted) for axis, wanted in case.when.items()):
             continue
         if case.workload:
             workload, of_workload = case.workload, number
