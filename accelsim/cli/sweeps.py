@@ -52,11 +52,11 @@ def sweep(
 
       accelsim sweep studies/fusemax/attention.yaml --csv out.csv
 
-      accelsim sweep studies/fusemax --out results --workers 8
+      accelsim sweep studies/fusemax/attention.yaml --out results --workers 8
 
-      accelsim sweep studies/fusemax --out results --workers 8 --resume
+      accelsim sweep studies/fusemax/attention.yaml --out results --workers 8 --resume
 
-      accelsim sweep studies/fusemax --out results --shard 2/16
+      accelsim sweep studies/fusemax/attention.yaml --out results --shard 2/16
     """
     from accelsim import explore
 
@@ -79,6 +79,8 @@ def sweep(
                 )
         except KeyboardInterrupt:
             again = f"accelsim sweep {study} --out {out} --resume"
+            again += f" --shard {shard}" if of != (1, 1) else ""
+            again += f" --workers {workers}" if workers > 1 else ""
             print(f"stopped; the rows so far are in {out}, to go on: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
         _say_failed(summary)
@@ -100,7 +102,7 @@ def query(
 
       accelsim query results "SELECT * FROM results ORDER BY seconds LIMIT 10"
 
-      accelsim query results "SELECT design, min(energy_pj) FROM results GROUP BY design" --json
+      accelsim query results "SELECT design, min(seconds) FROM results GROUP BY ALL" --json
 
       accelsim query results "SELECT * FROM results WHERE error IS NULL" --csv rows.csv
     """

@@ -159,14 +159,18 @@ class Processes:
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, self._make), daemon=True)
-        process.start()
+        # A process is not interrupted: the parent is, and ends all.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Worker(process, ours)
 
 
 def _work(pipe: Connection, make: Callable[[], Solve]) -> None:
     """What a process does: ranges in, rows out, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends all
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         solve = make()
         pipe.send(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from accelsim import explore
@@ -120,6 +122,7 @@ def command(*words: object, limit: int | None = None) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limited,
+        start_new_session=True,
     )
 
 
@@ -139,17 +142,20 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     assert "study.json: cannot be written: File too large" in said
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_says_how_to_go_on(tmp_path: Path, workers: int) -> None:
+    """As from a terminal: all processes get it."""
     text = STUDY.replace("[1, 0, 2]", "{range: [1, 2000]}")
     path, out = study(tmp_path, text), tmp_path / "out"
-    process = command(path, "--out", out)
+    process = command(path, "--out", out, "--workers", workers)
     deadline = time.monotonic() + 60
     while not list(out.glob("part-*")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"to go on: accelsim sweep {path} --out {out} --resume" in said
+    assert "Traceback" not in said
     target, manifest = store.opened(out)
     parts, bad = target.parts(thorough=True)
     assert not bad
