@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -70,7 +70,7 @@ def sweep(
         with _counted() as told:
             table, summary = explore.table(document, workers=workers, told=told)
         _say_failed(summary)
-        _show(document.spec.sweep, table, csv, as_json)
+        _show(document.spec.sweep, table, summary.columns, csv, as_json)
     else:
         try:
             with _counted() as told:
@@ -140,12 +140,18 @@ def _shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _show(title: str, table: list[dict[str, Any]], csv: Path | None, as_json: bool) -> None:
+def _show(
+    title: str,
+    table: list[dict[str, Any]],
+    names: Sequence[str],
+    csv: Path | None,
+    as_json: bool,
+) -> None:
     from accelsim import explore
     from accelsim.report.tables import rows_table
 
     if csv is not None:
-        explore.write_csv(table, csv, list(table[0]) if table else [])
+        explore.write_csv(table, csv, names)
         print(f"{len(table)} rows: {csv}", file=sys.stderr)
     if as_json:
         print_json([{name: _plain(value) for name, value in row.items()} for row in table])
@@ -160,8 +166,7 @@ def _report(out: Path, summary: Summary, csv: Path | None, as_json: bool) -> Non
 
     if csv is not None:
         target, _ = store.opened(out)
-        rows = target.rows(target.parts()[0])
-        number = explore.write_csv(rows, csv, [column.name for column in target.columns])
+        number = explore.write_csv(target.rows(target.parts()[0]), csv, summary.columns)
         print(f"{number} rows: {csv}", file=sys.stderr)
     if as_json:
         errors = [{"error": text, "points": number} for text, number in summary.messages]

@@ -31,6 +31,7 @@ Told = Callable[[int, int], None]
 FLUSH_SECONDS = 2.0
 TASK_SECONDS = 0.5
 FIRST_TASK, LARGEST_TASK = 16, 4096
+MOST_MESSAGES = 5
 DEATHS = 2
 """So often may a process die over one point alone; then the point is one that fails."""
 
@@ -39,13 +40,13 @@ DEATHS = 2
 class Summary:
     """What came of a run. rows: of this shard, with those that were there. failed: of them.
 
-    messages: of those, commonest first. bad: files that were no whole parts.
+    messages: of those, commonest first. columns: names of all that a row has.
     """
 
     rows: int
     failed: int
     messages: tuple[tuple[str, int], ...]
-    bad: tuple[Bad, ...] = ()
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def run(
         executor.close()
     own = [part for part in target.parts()[0] if part.first < last and first < part.last]
     rows, messages = target.failures(own)
-    return Summary(rows, messages.total(), tuple(messages.most_common(5)), tuple(bad))
+    return _summary(rows, messages, solver.table.names)
 
 
 def table(
@@ -138,7 +139,11 @@ def table(
     errors = Counter(row[-1] for row in tuples if row[-1] is not None)
     names = solver.table.names[1 : None if errors else -1]
     rows = [dict(zip(names, row[1:], strict=False)) for row in tuples]
-    return rows, Summary(len(rows), errors.total(), tuple(errors.most_common(5)))
+    return rows, _summary(len(rows), errors, names)
+
+
+def _summary(rows: int, errors: Counter[str], names: Sequence[str]) -> Summary:
+    return Summary(rows, errors.total(), tuple(errors.most_common(MOST_MESSAGES)), tuple(names))
 
 
 def _executor(planned: Plan, solver: Solver, workers: int) -> Executor:

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -99,6 +100,24 @@ def test_an_absent_axis_in_a_setting_is_named(tmp_path: Path) -> None:
     assert found == "case 1: {n} is absent here, in 'workload.ranks.B={n}'"
     shown = CliRunner().invoke(app, ["check", str(path)])
     assert "at batch 0, buffer 8 MiB, seq_len 256:\ncase 1: {n} is absent" in shown.stdout
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    example = text[text.index("    sweep: chips") :].split("\n\n")[0]
+    path = study(tmp_path, textwrap.dedent(example).replace("[4096, 16384]", "[4096]"))
+    rows = json.loads(ran(path, "--json").stdout)
+    assert {row["feasible"] for row in rows} == {True, False}
+    assert {row["slots"] for row in rows} == {None, 1, 2}
+    assert all(("error" not in row) or row["error"] is None for row in rows if row["feasible"])
+
+
+def test_no_point_is_no_row(tmp_path: Path) -> None:
+    path = study(tmp_path, STUDY + "constraints: [seq_len < 1]\n")
+    assert ran(path, "--csv", tmp_path / "rows.csv").exit_code == 0
+    assert (tmp_path / "rows.csv").read_text().startswith("batch,buffer,seq_len,dram_bytes,")
+    shown = ran(path, "--out", tmp_path / "out", "--json")
+    assert (shown.exit_code, json.loads(shown.stdout)["rows"]) == (0, 0)
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
