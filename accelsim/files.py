@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from accelsim.errors import AccelsimError
@@ -23,21 +24,26 @@ def check_output(path: Path) -> None:
         raise AccelsimError(f"{path}: cannot be written: no permission to write {there}")
 
 
-def write_output(path: Path, content: str | bytes) -> None:
-    """Write a text, or bytes. A file is replaced only when the new one is complete; a link is
-    followed; a device or pipe is written to. Raises AccelsimError."""
-    data = content.encode() if isinstance(content, str) else content
+def write_output(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a text, bytes, or pieces of a text as they come.
+
+    A file is replaced only when the new one is complete; a link is followed; a device or pipe is
+    written to. Raises AccelsimError.
+    """
     target = path.resolve()
     partial = target.with_name(target.name + ".part")
     try:
         check_output(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        given = [content] if isinstance(content, str | bytes) else content
+        pieces = (one.encode() if isinstance(one, str) else one for one in given)
         if target.exists() and not target.is_file():
             with target.open("wb") as file:
-                file.write(data)
+                file.writelines(pieces)
             return
         try:
-            partial.write_bytes(data)
+            with partial.open("wb") as file:
+                file.writelines(pieces)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

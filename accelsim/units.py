@@ -74,6 +74,14 @@ def _factor(unit: str, base: str) -> Fraction:
     return Fraction(quantity.magnitude)
 
 
+def split(text: object) -> tuple[Fraction, str]:
+    """The number and the unit of a quantity in words. Raises ValueError when it is none."""
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"expected a number with its unit, got {shown(text)}")
+    return Fraction(match[1]), match[2]
+
+
 def parse(text: object, kind: str) -> Fraction:
     """Exact value of `text` in the base unit of `kind` (a key of BASE_UNITS).
 
@@ -81,17 +89,15 @@ def parse(text: object, kind: str) -> Fraction:
     that kind.
     """
     expected = f"expected a {kind} with its unit, such as {EXAMPLES[kind]!r}"
-    if not isinstance(text, str):
-        raise ValueError(f"{expected}, got {shown(text)}")
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{expected}, got {shown(text)}")
-    number, unit = match.groups()
+    try:
+        number, unit = split(text)
+    except ValueError:
+        raise ValueError(f"{expected}, got {shown(text)}") from None
     try:
         factor = _factor(unit, BASE_UNITS[kind])
     except ValueError as error:
         raise ValueError(f"{expected}: {error}") from None
-    value = Fraction(number) * factor
+    value = number * factor
     if value and not SMALLEST < value < LARGEST:
         raise ValueError(f"expected 0 or a {kind} from 1e-30 to 1e30 {BASE_UNITS[kind]}")
     return value

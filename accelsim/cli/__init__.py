@@ -8,6 +8,7 @@ from accelsim.cli import (  # noqa: F401  (they join the app)
     numbers,
     runs,
     studies,
+    sweeps,
 )
 from accelsim.cli.app import app, main
 

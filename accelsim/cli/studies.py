@@ -1,4 +1,4 @@
-"""Commands on many runs: sweep, report, published, validate."""
+"""Commands on studies: report, published, validate."""
 
 from __future__ import annotations
 
@@ -13,38 +13,6 @@ from accelsim.cli.app import Json, app, print_json, progress
 from accelsim.cli.completion import one_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
-
-
-@app.command()
-def sweep(
-    path: Annotated[str, typer.Argument(help="a sweep file, such as studies/fusemax/area.yaml")],
-    csv: Annotated[Path | None, typer.Option(help="write the rows here")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run every point of a sweep file; one row per point.
-
-    Examples:
-
-      accelsim sweep studies/fusemax/attention.yaml --csv out.csv
-
-      accelsim sweep studies/fusemax/area.yaml --json
-    """
-    from accelsim import explore
-    from accelsim.report.tables import rows_table
-
-    document = explore.load(path)
-    if csv is not None:
-        check_output(csv)
-    with progress("points") as told:
-        made = explore.rows(document, told)
-        table = list(made)
-    if csv is not None:
-        explore.write_csv(table, csv)
-        print(f"{len(table)} rows: {csv}", file=sys.stderr)
-    if as_json:
-        print_json(table)
-    elif csv is None:
-        Console().print(rows_table(document.spec.sweep, table))
 
 
 @app.command()

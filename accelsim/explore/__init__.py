@@ -1,15 +1,22 @@
 """Many runs: sweeps over machines, mappings and workloads; times beside published ones."""
 
+from accelsim.explore.drive import Summary, run, table
 from accelsim.explore.published import load as load_published
+from accelsim.explore.query import query
+from accelsim.explore.reading import load
 from accelsim.explore.study import check_figures, study_figures
-from accelsim.explore.sweep import check_points, load, rows, write_csv
+from accelsim.explore.sweep import check_points, rows, write_csv
 
 __all__ = [
+    "Summary",
     "check_figures",
     "check_points",
     "load",
     "load_published",
+    "query",
     "rows",
+    "run",
     "study_figures",
+    "table",
     "write_csv",
 ]

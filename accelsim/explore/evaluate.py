@@ -21,7 +21,9 @@ from accelsim.explore import arrays, sweep
 from accelsim.explore.leaves import form_of, places_of, put, value_at
 from accelsim.explore.replay import Replay, Values
 from accelsim.explore.timed import run
-from accelsim.spec.studies import SweepSpec
+from accelsim.explore.pointwise import Pointwise, first_fault, measures_of
+from accelsim.explore.reading import Document
+from accelsim.spec.studies import AxisSpec, SweepSpec
 from accelsim.traced import marks, told
 from accelsim.units import show_bytes
 
@@ -74,16 +76,25 @@ class _Plan:
 
 
 class Evaluate:
-    """Rows of points: all measures and the columns asked for, or an `error`.
+    """Measures of points, by their names; {"error": TEXT} for a point that fails.
 
-    runs: how often a point was run in Python; alone: how many were run one by one.
+    by_run: also RUN.MEASURE, of each run alone. few: of fewer points that are alike each is run by
+    itself. runs: how often a point was run in Python; alone: how many were run one by one.
     """
 
-    def __init__(self, document: spec.Document[SweepSpec], few: int = FEW) -> None:
+    def __init__(self, document: Document, *, by_run: bool = False, few: int = FEW) -> None:
         self.document = document
         self.few = few
         self.runs = self.alone = 0
-        self._texts = tuple(a for a in document.spec.axes if a not in _of_numbers(document.spec))
+        self._by_run = by_run
+        self._one_by_one = Pointwise(document, by_run)
+        numbers = _of_numbers(document.spec)
+        self._texts = tuple(axis for axis in document.spec.axes if axis not in numbers)
+        self._perhaps = tuple(
+            axis
+            for axis, form in document.spec.axes.items()
+            if axis in numbers and isinstance(form, AxisSpec) and form.when
+        )
         self._plans: dict[tuple[Any, ...], _Plan | str] = {}
 
     def __call__(self, points: Sequence[Row]) -> list[Row]:
@@ -93,6 +104,7 @@ class Evaluate:
         groups: dict[tuple[Any, ...], tuple[_Plan, list[_Point]]] = {}
         for number, axes in enumerate(points):
             texts = tuple([axes[axis] for axis in self._texts])
+            texts += tuple([axes[axis] is None for axis in self._perhaps])
             plan = self._plans.get(texts)
             if plan is None:
                 plan = self._plans[texts] = self._plan(axes)
@@ -117,7 +129,7 @@ class Evaluate:
             if wrong is not None:
                 rows[number] = {"error": wrong}
                 continue
-            if SEQ_LEN in axes:
+            if axes.get(SEQ_LEN) is not None:
                 numbers.append(axes[SEQ_LEN])
             group = groups.setdefault((texts, *forms), (plan, []))
             group[1].append(_Point(number, axes, numbers, shown))
@@ -156,7 +168,7 @@ class Evaluate:
         try:
             workload, runs = sweep.asked(self.document, axes)
         except AccelsimError as error:
-            return said(error)
+            return first_fault(error)
         settings = [
             _Setting(name, place, own)
             for name, run in runs.items()
@@ -183,7 +195,7 @@ class Evaluate:
 
         def function(values: Values) -> dict[str, Any]:
             numbers = list(values.values())
-            seq_len = numbers.pop() if SEQ_LEN in axes else None
+            seq_len = numbers.pop() if axes.get(SEQ_LEN) is not None else None
             results = {}
             try:
                 for name, files in runs.items():
@@ -193,28 +205,22 @@ class Evaluate:
                     loaded = verbs.fit(files, built[name], seq_len)
                     lowered = verbs.lower(loaded, warm=self.document.spec.warm)
                     results[name] = verbs.measured(loaded, lowered, run(lowered))
-                return sweep.everything(self.document, results)
+                return measures_of(results, by_run=self._by_run)
             except AccelsimError as error:
-                return {"error": said(error)}
+                return {"error": first_fault(error)}
 
         return Replay(function)
 
     def _alone(self, axes: Row) -> Row:
         self.alone += 1
-        try:
-            return sweep.found(self.document, axes, everything=True)
-        except AccelsimError as error:
-            return {"error": said(error)}
-
-
-def said(error: AccelsimError) -> str:
-    """The first fault of an error, in a line."""
-    return error.faults[0].message
+        return self._one_by_one([axes])[0]
 
 
 def _of_numbers(given: SweepSpec) -> set[str]:
     """Axes that stand in settings, or are the sequence length, and nowhere else."""
     used: set[str] = set()
+    for form in given.axes.values():
+        used |= set(form.when if isinstance(form, AxisSpec) else ())
     for case in given.cases:
         used |= {*case.when, *_BRACES.findall(case.workload or "")}
         for one in case.runs.values():
@@ -223,7 +229,7 @@ def _of_numbers(given: SweepSpec) -> set[str]:
     return {axis for axis in given.axes if axis not in used}
 
 
-def _files(plan: _Plan, name: str, axes: Row, document: spec.Document[SweepSpec]) -> verbs.Files:
+def _files(plan: _Plan, name: str, axes: Row, document: Document) -> verbs.Files:
     _, runs = sweep.asked(document, axes)
     return verbs.Files.read(
         runs[name].mapping, plan.workload, verbs.overrides_of(runs[name].settings)
@@ -231,7 +237,7 @@ def _files(plan: _Plan, name: str, axes: Row, document: spec.Document[SweepSpec]
 
 
 def _read(
-    plan: _Plan, setting: _Setting, axes: Row, document: spec.Document[SweepSpec]
+    plan: _Plan, setting: _Setting, axes: Row, document: Document
 ) -> _Numbers | str:
     """What a setting comes to, the others being as at the first point."""
     own = plan.first | {axis: axes[axis] for axis in setting.axes}
@@ -240,7 +246,7 @@ def _read(
         kind, path = _where(plan, setting)
         value = value_at(files.by_kind()[kind].spec, path)
     except AccelsimError as error:
-        return said(error)
+        return first_fault(error)
     numbers: list[Any] = []
     form = form_of(value, numbers)
     text = files.by_kind()[kind].source.settings

@@ -12,7 +12,7 @@ from typing import Any
 
 from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
-from accelsim.explore import sweep
+from accelsim.explore import reading, space, sweep
 from accelsim.results import Result
 from accelsim.spec.studies import FamilySpec, NumberSpec, SweepSpec, ValidationSpec
 
@@ -126,7 +126,7 @@ def _family(document: Document, name: str) -> _Family:
     """Raises AccelsimError on files that cannot be used."""
     given = document.spec.families[name]
     folder = Path(document.source.name).parent
-    points = sweep.load(str(folder / given.rows))
+    points = reading.load(str(folder / given.rows))
     if points.spec.execute is not None:
         raise AccelsimError(f"{given.rows}: its runs are executed on numbers, which gives no time")
     kept_out = tuple(n.at for n in document.spec.calibrated.values() if n.family == name)
@@ -146,14 +146,16 @@ def _published(path: Path, family: FamilySpec, points: SweepSpec) -> Iterable[tu
     missing = sorted(wanted - {*(reader.fieldnames or ())})
     if missing:
         raise AccelsimError(f"{path}: no column {', '.join(missing)}")
+    axes = space.of(points).axes
     seen: list[At] = []
     for line, raw in enumerate(reader, start=2):
         at: At = {}
-        for axis, values in points.axes.items():
-            value = next((v for v in values if str(v) == raw[axis]), None)
-            if value is None:
-                raise AccelsimError(f"{path}, line {line}: axis {axis} has no value {raw[axis]!r}")
-            at[axis] = value
+        for axis in axes:
+            states = {"" if v is None else str(v): v for v in axis.states}
+            if raw[axis.name] not in states:
+                message = f"axis {axis.name} has no value {raw[axis.name]!r}"
+                raise AccelsimError(f"{path}, line {line}: {message}")
+            at[axis.name] = states[raw[axis.name]]
         if at in seen:
             raise AccelsimError(f"{path}, line {line}: this row stands twice")
         seen.append(at)

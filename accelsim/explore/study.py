@@ -8,7 +8,8 @@ from typing import Any
 
 from accelsim import spec
 from accelsim.errors import AccelsimError
-from accelsim.explore.sweep import load, rows
+from accelsim.explore.reading import load
+from accelsim.explore.sweep import rows
 from accelsim.report.figures import Figure, figure, read_published
 from accelsim.spec.studies import FiguresSpec
 

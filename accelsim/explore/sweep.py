@@ -6,152 +6,50 @@ import csv
 import dataclasses
 import io
 import itertools
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from accelsim import spec, verbs
+from accelsim import arch, spec, verbs
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
-from accelsim.execute.formats import format_named
 from accelsim.execute.written import read_formats
+from accelsim.explore import space
+from accelsim.explore.axes import listed
+from accelsim.explore.columns import DEFAULT
 from accelsim.explore.executed import executed
+from accelsim.explore.reading import placed
 from accelsim.files import write_output
 from accelsim.results import Result
-from accelsim.spec.studies import CaseSpec, SweepSpec
+from accelsim.spec.studies import AxisSpec, SweepSpec
 
 Row = dict[str, Any]
 MOST_CHECKED = 100_000
-_BRACES = re.compile(r"\{(\w+)\}")
-
-
-def load(path: str, inside: tuple[Path, ...] = ()) -> spec.Document[SweepSpec]:
-    """A sweep file. inside: the files whose base it is. Raises AccelsimError with all faults."""
-    document: spec.Document[SweepSpec] = spec.load(path, "sweep")
-    own = Path(document.source.name).resolve()
-    if own in inside:
-        message = f"base: {path} goes out from itself"
-        raise SpecError(document.source.fault(("base",), message))
-    sweep, source = document.spec, document.source
-    before: list[CaseSpec] = []
-    if sweep.base is not None:
-        beside = Path(source.name).parent / sweep.base
-        base = load(str(beside), (*inside, own)).spec
-        before = base.cases
-        axes = {**base.axes, **sweep.axes}
-        execute = sweep.execute or base.execute
-        sweep = sweep.model_copy(update={"axes": axes, "execute": execute})
-    faults: list[Fault] = []
-    if any(type(n) is not int or n < 1 for n in sweep.axes.get("seq_len", ())):
-        message = "seq_len: expected whole numbers from 1 on"
-        faults.append(source.fault(("axes", "seq_len"), message))
-    for name, values in sweep.axes.items():
-        place = ("axes", name)
-        if not values or any(not isinstance(v, str | int | float) for v in values):
-            message = f"axes.{name}: expected a list of plain values"
-            faults.append(source.fault(place, message))
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                message = f"axes.{name}: {value!r} stands twice"
-                faults.append(source.fault((*place, index), message))
-        if name in sweep.columns:
-            message = f"columns.{name}: {name} is an axis, which is a column already"
-            faults.append(source.fault(("columns", name), message, key=True))
-    for index, case in enumerate(sweep.cases):
-        for axis, wanted in case.when.items():
-            at = ("cases", index, "when", axis)
-            if axis not in sweep.axes:
-                message, help = f"no axis {axis!r}", nearest(axis, sweep.axes)
-                faults.append(source.fault(at, message, help=help, key=True))
-                continue
-            for value in _listed(wanted):
-                if value not in sweep.axes[axis]:
-                    known = [str(v) for v in sweep.axes[axis]]
-                    message = f"axis {axis} has no value {value!r}"
-                    faults.append(source.fault(at, message, help=nearest(str(value), known)))
-    faults += _loose_names(document, sweep)
-    faults += _on_numbers(document, sweep)
-    if faults:
-        raise SpecError(faults)
-    whole = sweep.model_copy(update={"cases": [*before, *sweep.cases]})
-    return dataclasses.replace(document, spec=whole)
-
-
-def _loose_names(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fault]:
-    """{NAMES} in settings and file names that are no axis; files that are not there."""
-    source, faults = document.source, []
-
-    def look(text: str, at: tuple[str | int, ...], kind: str = "") -> None:
-        inside = _BRACES.findall(text)
-        for name in inside:
-            if name not in sweep.axes:
-                message, help = f"{{{name}}} is no axis", nearest(name, sweep.axes)
-                faults.append(source.fault(at, message, help=help))
-        if kind and not inside:
-            try:
-                spec.find(_placed(text, Path(source.name).parent), kind)
-            except AccelsimError as error:
-                fault = error.faults[0]
-                faults.append(source.fault(at, fault.message, help=fault.help))
-
-    for index, case in enumerate(sweep.cases):
-        here = ("cases", index)
-        if case.workload is not None:
-            look(case.workload, (*here, "workload"), "workload")
-        for name, run in case.runs.items():
-            own = (*here, "runs", name)
-            if run.mapping is not None:
-                look(run.mapping, (*own, "mapping"), "mapping")
-            for field in ("set", "formats"):
-                for number, text in enumerate(getattr(run, field)):
-                    look(text, (*own, field, number))
-    return faults
-
-
-def _on_numbers(document: spec.Document[SweepSpec], sweep: SweepSpec) -> list[Fault]:
-    """Formats that are none; what only a sweep that executes can have, and what it cannot."""
-    source, faults = document.source, []
-    if sweep.execute is not None and sweep.warm:
-        message = "warm: executed on numbers, nothing has a time"
-        faults.append(source.fault(("warm",), message, key=True))
-    for index, case in enumerate(sweep.cases):
-        for name, run in case.runs.items():
-            own = ("cases", index, "runs", name)
-            if sweep.execute is None:
-                for field in ("formats", "scale"):
-                    if getattr(run, field):
-                        message = f"{field}: only with `execute: {{seed: 0}}` in the sweep"
-                        faults.append(source.fault((*own, field), message, key=True))
-                continue
-            for number, text in enumerate(run.formats):
-                try:
-                    for written in read_formats(text).values():
-                        if not _BRACES.search(written):
-                            format_named(written)
-                except AccelsimError as error:
-                    fault = error.faults[0]
-                    at = (*own, "formats", number)
-                    faults.append(source.fault(at, fault.message, help=fault.help))
-    return faults
 
 
 def check_points(document: spec.Document[SweepSpec]) -> None:
-    """Raise AccelsimError if some point has no run or no workload, naming the first."""
-    for axes in itertools.islice(points(document.spec), MOST_CHECKED):
+    """Raise AccelsimError if some point has no run or no workload, naming the first.
+
+    Of the first 100,000 points.
+    """
+    for axes in _points(space.of(document.spec), MOST_CHECKED):
         try:
             asked(document, axes)
         except AccelsimError as error:
             raise _at_point(axes, error) from None
 
 
-def points(sweep: SweepSpec) -> Iterator[Row]:
-    for values in itertools.product(*sweep.axes.values()):
-        yield dict(zip(sweep.axes, values, strict=True))
+def _points(points: space.Space, last: int) -> Iterator[Row]:
+    """Axes of the points before `last`. Raises AccelsimError where a constraint has no value."""
+    for _, axes, wrong in points.walk(0, last):
+        if wrong is not None:
+            raise _at_point(axes, wrong)
+        yield axes
 
 
 def _at_point(axes: Row, error: AccelsimError) -> AccelsimError:
-    where = ", ".join(f"{axis} {value}" for axis, value in axes.items())
+    there = {axis: value for axis, value in axes.items() if value is not None}
+    where = ", ".join(f"{axis} {value}" for axis, value in there.items())
     return AccelsimError([Fault(f"at {where}:"), *error.faults])
 
 
@@ -167,40 +65,43 @@ def rows(
     """
     sweep = document.spec
     check_points(document)
-    number = prod(len(values) for values in sweep.axes.values())
-    for done, axes in enumerate(points(sweep)):
+    points = space.of(sweep)
+    for done, axes in enumerate(_points(points, len(points))):
         try:
-            of_point = found(document, axes, everything=everything)
-            for name in of_point.keys() & axes.keys():
+            if sweep.execute is not None:
+                found = _executed_columns(document, axes, everything=everything)
+            else:
+                results = point(document, axes)
+                more = measures(results) if everything else {}
+                found = more | _columns(document, results)
+            for name in found.keys() & axes.keys():
                 message = f"axes.{name}: {name} is a measure; give the axis another name"
                 raise SpecError(document.source.fault(("axes", name), message, key=True))
         except AccelsimError as error:
             raise _at_point(axes, error) from None
-        yield axes | of_point
+        yield axes | found
         if progress is not None:
-            progress((done + 1) / number)
+            progress((done + 1) / len(points))
 
 
-def found(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
-    """The columns of a point, run by itself; everything: all measures besides them."""
-    if document.spec.execute is not None:
-        return _executed_columns(document, axes, everything=everything)
-    results = point(document, axes)
-    return (measures(results) if everything else {}) | _columns(document, results)
+def write_csv(table: Iterable[Row], path: Path, names: Sequence[str]) -> int:
+    """Write rows under a header of names; how many. Numbers as Python shows them: whole ones
+    exactly."""
+    count = -1
 
+    def lines() -> Iterator[str]:
+        nonlocal count
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")
+        for values in itertools.chain([names], ([row[name] for name in names] for row in table)):
+            writer.writerow(values)
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+            count += 1
 
-def everything(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
-    """All measures of a point, and the columns that the sweep asks for."""
-    return measures(results) | _columns(document, results)
-
-
-def write_csv(table: list[Row], path: Path) -> None:
-    """Write rows with a header. Numbers as Python shows them: whole ones exactly."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_output(path, text.getvalue())
+    write_output(path, lines())
+    return count
 
 
 def measures(results: dict[str, Result]) -> Row:
@@ -261,9 +162,6 @@ def _of_masks(results: list[Result]) -> Row:
     return out
 
 
-DEFAULT = ("dram_bytes", "cycles", "seconds", "energy_pj", "energy_all_registers_pj")
-
-
 def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
     of_point = measures(results)
     if not document.spec.columns:
@@ -279,13 +177,20 @@ def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> 
 
 def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everything: bool) -> Row:
     """Columns of a point on numbers; without any, and with everything, all measures."""
+    known = executed_point(document, axes)
+    more = known if everything or not document.spec.columns else {}
+    return more | _chosen(document, known)
+
+
+def executed_point(document: spec.Document[SweepSpec], axes: Row) -> Row:
+    """Measures of a point on numbers."""
     assert document.spec.execute is not None
     workload, runs = asked(document, axes)
     if len(runs) > 1:
         message = f"a point on numbers has one run, this {len(runs)}: {', '.join(runs)}"
         raise AccelsimError(message)
     (run,) = runs.values()
-    known = executed(
+    return executed(
         run.mapping,
         workload,
         axes.get("seq_len"),
@@ -294,8 +199,19 @@ def _executed_columns(document: spec.Document[SweepSpec], axes: Row, *, everythi
         formats=run.formats,
         settings=run.settings,
     )
-    more = known if everything or not document.spec.columns else {}
-    return more | _chosen(document, known)
+
+
+def machine_of(document: spec.Document[SweepSpec], axes: Row) -> arch.Machine:
+    """The machine of a point's first run, which its areas are of."""
+    run = next(iter(asked(document, axes)[1].values()))
+    set_to: dict[str, list[Any]] = {"mapping": [], "arch": [], "workload": []}
+    for setting in run.settings:
+        root, path, value = spec.override(setting, tuple(set_to))
+        set_to[root].append((path, value))
+    mapping = spec.load(run.mapping, "mapping", set_to["mapping"])
+    beside = Path(mapping.source.name).parent
+    path_of = spec.find(mapping.spec.arch, "arch", beside)
+    return arch.build(spec.load(str(path_of), "arch", set_to["arch"]))
 
 
 def _chosen(document: spec.Document[SweepSpec], known: Row) -> Row:
@@ -312,7 +228,7 @@ def _chosen(document: spec.Document[SweepSpec], known: Row) -> Row:
 
 @dataclasses.dataclass
 class Asked:
-    """What all cases that apply to a point say of a run."""
+    """What all cases that apply to a point say of a run. templates: of settings, with {AXES}."""
 
     mapping: str = ""
     settings: list[str] = dataclasses.field(default_factory=list)
@@ -322,28 +238,34 @@ class Asked:
 
 
 def asked(document: spec.Document[SweepSpec], axes: Row) -> tuple[str, dict[str, Asked]]:
-    """Workload and runs of a point."""
-    workload = ""
+    """Workload and runs of a point. Settings of axes come after those of the cases."""
+    workload, of_workload = "", 0
     runs: dict[str, Asked] = {}
     beside = Path(document.source.name).parent
-    for case in document.spec.cases:
-        if any(axes[axis] not in _listed(wanted) for axis, wanted in case.when.items()):
+    for number, case in enumerate(document.spec.cases, start=1):
+        if any(axes[axis] not in listed(wanted) for axis, wanted in case.when.items()):
             continue
-        workload = case.workload or workload
+        if case.workload:
+            workload, of_workload = case.workload, number
         for name, run in case.runs.items():
             found = runs.setdefault(name, Asked())
             if run.mapping is not None:
-                found.mapping = _placed(_filled(run.mapping, axes), beside)
+                found.mapping = placed(_filled(run.mapping, axes, number), beside)
             found.templates += run.set
-            found.settings += [_filled(text, axes) for text in run.set]
+            found.settings += [_filled(text, axes, number) for text in run.set]
             for text in run.formats:
-                found.formats |= read_formats(_filled(text, axes))
+                found.formats |= read_formats(_filled(text, axes, number))
             found.scale |= {tensor: float(factor) for tensor, factor in run.scale.items()}
+    for axis, form in document.spec.axes.items():
+        if isinstance(form, AxisSpec) and form.set and axes.get(axis) is not None:
+            for one in runs.values():
+                one.templates.append(f"{form.set}={{{axis}}}")
+                one.settings.append(f"{form.set}={axes[axis]}")
     loose = [name for name, run in runs.items() if not run.mapping]
     if not runs or not workload or loose:
         what = f"a mapping for {', '.join(loose)}" if loose else "a run and a workload"
         raise AccelsimError(f"{document.source.name}: no case gives {what}")
-    return _placed(_filled(workload, axes), beside), runs
+    return placed(_filled(workload, axes, of_workload), beside), runs
 
 
 def point(
@@ -368,19 +290,14 @@ def point(
     }
 
 
-def _placed(name: str, beside: Path) -> str:
-    """A file is named from the sweep's folder."""
-    return str(beside / name) if spec.is_path(name, "workload") else name
-
-
-def _filled(text: str, axes: Row) -> str:
+def _filled(text: str, axes: Row, case: int) -> str:
+    """case: number of the one that states the text, from 1 on."""
     for axis, value in axes.items():
+        if value is None and "{" + axis + "}" in text:
+            message = f"case {case}: {{{axis}}} is absent here, in {text!r}"
+            raise AccelsimError(message)
         text = text.replace("{" + axis + "}", str(value))
     return text
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _outermost(result: Result) -> float:

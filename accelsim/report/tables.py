@@ -132,7 +132,7 @@ def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     for number, column in enumerate(rows[0] if rows else ()):
         table.add_column(column, no_wrap=number == 0)  # names are copied from here
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
     return table
 
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pydantic
 
@@ -29,6 +29,8 @@ RECORDS: dict[str, type[Record]] = {
     "validation": ValidationSpec,
 }
 Override = tuple[KeyPath, Any]
+# What pydantic puts into the place of a fault besides keys and indices.
+NO_PLACE = {"[key]", "[list]", "[axis]", "int", "str"}
 
 
 def read_file(path: Path) -> tuple[Any, Source]:
@@ -122,6 +124,7 @@ def record_at(record: type[Record], path: Iterable[Key]) -> type[Record] | None:
             here = get_args(here)[-1] if get_args(here) else None
         if here is not None and type(None) in get_args(here):  # X | None
             here = get_args(here)[0]
+        here = _model_in(here) or here
     return here if isinstance(here, type) and issubclass(here, Record) else None
 
 
@@ -131,11 +134,19 @@ def _fields(record: type[Record], path: Iterable[Key]) -> set[str]:
     return set(found.model_fields) if found else set()
 
 
+def _model_in(record: Any) -> type[pydantic.BaseModel] | None:
+    """The record among the forms that a value may have."""
+    if isinstance(record, type) and issubclass(record, pydantic.BaseModel):
+        return record
+    forms = get_args(record) if get_origin(record) not in {dict, list} else ()
+    return next((model for model in map(_model_in, forms) if model), None)
+
+
 def _fault(
     item: Any, source: Source, record: type[Record], overrides: Sequence[Override], kind: str
 ) -> Fault:
     """A pydantic error as a fault at its place in the text."""
-    path = tuple(part for part in item["loc"] if part not in {"[key]", "int", "str"})
+    path = tuple(part for part in item["loc"] if part not in NO_PLACE)
     in_key = "[key]" in item["loc"]
     dotted = ".".join(map(str, path)) or kind
     for override_path, _ in overrides:

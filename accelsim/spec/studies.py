@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictFloat
+from pydantic import Discriminator, Field, StrictBool, StrictFloat, Tag
 
 from accelsim.spec.records import Record
 from accelsim.spec.scalars import Name, Rate, Text
@@ -42,6 +42,36 @@ class ExecuteSpec(Record):
     seed: Annotated[int, Field(strict=True, ge=0)] = 0
 
 
+class AxisSpec(Record):
+    """An axis that says more than a list of its values. Just one of values, range and powers.
+
+    range: first and last number, `step` apart (1). powers: first and last number or quantity, each
+    `of` times (2) the one before. when: axis before this one -> its value or values at which this
+    one is there. set: a setting's path, which has the axis' value in all runs.
+    """
+
+    values: list[Any] | None = None
+    range: list[Any] | None = None
+    step: Any = None
+    powers: list[Any] | None = None
+    of: Any = None
+    when: dict[Name, Any] = Field(default_factory=dict)
+    set: Text | None = None
+
+
+AxisForm = Annotated[
+    Annotated[list[Any], Tag("[list]")] | Annotated[AxisSpec, Tag("[axis]")],
+    Discriminator(lambda value: "[axis]" if isinstance(value, dict | AxisSpec) else "[list]"),
+]
+
+
+class BudgetSpec(Record):
+    """What a search may spend. points: simulated. seconds: of wall time."""
+
+    points: Annotated[int, Field(strict=True, ge=1)] | None = None
+    seconds: Rate | None = None
+
+
 class SweepSpec(Record):
     """A study's sweep file: one point per combination of the values of its axes.
 
@@ -51,6 +81,8 @@ class SweepSpec(Record):
     first. columns: name -> measure (docs/studies.md), of a point or of one run (RUN.MEASURE). warm:
     caches begin each launch as the same launch has left them before. execute: one run a point, on
     numbers.
+    constraints: expressions over axes, which leave points out, or over measures, which mark them.
+    objectives: column or measure -> what is looked for. budget: of a search.
     """
 
     sweep: Name
@@ -59,9 +91,12 @@ class SweepSpec(Record):
     base: Text | None = None
     warm: StrictBool = False
     execute: ExecuteSpec | None = None
-    axes: dict[Name, list[Any]] = Field(default_factory=dict)
+    axes: dict[Name, AxisForm] = Field(default_factory=dict)
     cases: list[CaseSpec] = Field(default_factory=list)
     columns: dict[Text, Text] = Field(default_factory=dict)
+    constraints: list[Text] = Field(default_factory=list)
+    objectives: dict[Text, Literal["min", "max"]] = Field(default_factory=dict)
+    budget: BudgetSpec | None = None
 
 
 class PublishedSpec(Record):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from accelsim.errors import AccelsimError
-from accelsim.explore import sweep
+from accelsim.explore import space
 from accelsim.explore.evaluate import Evaluate
+from accelsim.explore.pointwise import Pointwise
+from accelsim.explore.reading import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,23 +32,18 @@ def written(folder: Path, axes: dict[str, list[Any]], cases: str) -> Path:
     return path
 
 
-def by_itself(document: Any, axes: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return sweep.found(document, axes, everything=True)
-    except AccelsimError as error:
-        return {"error": error.faults[0].message}
-
-
 def check(path: Path, most: int, seed: int = 0, few: int = 1) -> Evaluate:
     """Compare a sample of the points of a sweep; all of them are run together, in two parts."""
-    document = sweep.load(str(path))
-    points = list(sweep.points(document.spec))
-    evaluate = Evaluate(document, few)
+    document = load(str(path))
+    every = space.of(document.spec)
+    points = [axes for _, axes in every.points(0, len(every))]
+    evaluate = Evaluate(document, few=few)
+    by_itself = Pointwise(document, by_run=False)
     half = len(points) // 2
     rows = evaluate(points[:half]) + evaluate(points[half:])
     chosen = random.Random(seed).sample(range(len(points)), min(most, len(points)))
     for number in chosen:
-        assert rows[number] == by_itself(document, points[number]), points[number]
+        assert rows[number] == by_itself([points[number]])[0], points[number]
     return evaluate
 
 
