@@ -17,8 +17,8 @@ from typing import Any
 
 from accelsim.errors import AccelsimError, Fault
 from accelsim.explore import columns, inputs, space, store
-from accelsim.explore.inputs import Inputs
 from accelsim.explore.evaluate import Evaluate
+from accelsim.explore.inputs import Inputs
 from accelsim.explore.pointwise import OfMachines
 from accelsim.explore.reading import Document
 from accelsim.explore.solver import Measure, Rows, Solver

@@ -19,10 +19,10 @@ from accelsim import cascade, spec, verbs
 from accelsim.errors import AccelsimError
 from accelsim.explore import arrays, sweep
 from accelsim.explore.leaves import form_of, places_of, put, value_at
-from accelsim.explore.replay import Replay, Values
-from accelsim.explore.timed import run
 from accelsim.explore.pointwise import Pointwise, first_fault, measures_of
 from accelsim.explore.reading import Document
+from accelsim.explore.replay import Replay, Values
+from accelsim.explore.timed import run
 from accelsim.spec.studies import AxisSpec, SweepSpec
 from accelsim.traced import marks, told
 from accelsim.units import show_bytes
@@ -236,9 +236,7 @@ def _files(plan: _Plan, name: str, axes: Row, document: Document) -> verbs.Files
     )
 
 
-def _read(
-    plan: _Plan, setting: _Setting, axes: Row, document: Document
-) -> _Numbers | str:
+def _read(plan: _Plan, setting: _Setting, axes: Row, document: Document) -> _Numbers | str:
     """What a setting comes to, the others being as at the first point."""
     own = plan.first | {axis: axes[axis] for axis in setting.axes}
     try:
