@@ -11,7 +11,7 @@ from accelsim.cascade.operators import OPERATORS
 from accelsim.derive.algebra import DISTRIBUTES, PRODUCTS, SUMS
 from accelsim.derive.corrections import Start, at_step, begun, correction
 from accelsim.derive.draft import Draft, NotApplicableError, statement
-from accelsim.derive.terms import conditions, placed, predicate_of, used
+from accelsim.derive.terms import conditions, placed, predicate_of, thinned, used
 
 
 def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
@@ -80,13 +80,13 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
 
 
 def _cases(cascade: Cascade, reductions: dict[str, Einsum]) -> list[Start]:
-    """Of a cascade with predicates: a tile may be of no points at all, and all tiles may."""
+    """Under predicates: a tile may be of no points at all, and all tiles may."""
 
     def start(access: Access, names: set[str]) -> float:
         identity = OPERATORS[made[access.tensor].reduce].identity if access.tensor in names else 0
         return identity if identity and isinf(identity) else 0
 
-    if not any(einsum.predicate for einsum in cascade.einsums):
+    if not thinned(cascade):
         return [lambda access: 0]
     tiles = {a.tensor: e for e in reductions.values() for a in e.inputs}
     made = {**reductions, **tiles}

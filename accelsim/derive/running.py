@@ -39,6 +39,7 @@ from accelsim.derive.terms import (
     placed,
     predicate_of,
     replaced,
+    thinned,
     used,
 )
 
@@ -79,7 +80,7 @@ class _Run:
         self.kept = [v for v in self.einsum.iterated if v not in self.einsum.reduced]
         self.draft = Draft(cascade)
         self.late = late(cascade, rank)
-        self.guarded = any(e.predicate for e in cascade.einsums)
+        self.guarded = thinned(cascade)
         within = {self.step, *self.kept}
         for condition in self.einsum.predicate:
             seen = looked_at(condition, self.einsum, cascade)
@@ -348,7 +349,13 @@ class _Run:
         change = self._change(weight, PRODUCTS)
         polynomial = joined(Chain(tuple(moved)), PRODUCTS)
         by = {a for a in accesses(polynomial) if a.tensor in self.references}
-        if change is None or len(by) != 1:
+        if change is not None and len(by) > 1:
+            several = " and ".join(sorted({a.tensor for a in by}))
+            raise NotApplicableError(
+                f"{show_einsum(einsum)}: polynomials of one changing value are looked for, not "
+                f"of {several}"
+            )
+        if change is None or not by:
             raise self._refused()
         (of_it,) = by
         if not used(of_it) <= {*self.kept}:

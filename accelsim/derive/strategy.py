@@ -73,7 +73,7 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
     like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
     with what stops it.
     """
-    found = [one for one in found if one.error is None or isfinite(one.error)]
+    known, found = found, [one for one in found if isfinite(one.error or 0)]
     reached = [one for one in found if one.cost.passes <= most]
     if not reached:
         least = min(found, key=lambda one: one.cost)
@@ -82,6 +82,12 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             f"least, by the rewrites that are known, not {most}"
         )
         stopped = [why for one in found for why in one.stopped]
+        stopped += [
+            f"{one.way}: a form with {_many(one.cascade, one.rank)} is known, but gives no number "
+            f"on adversarial inputs on which {one.source.name} gives one"
+            for one in known
+            if one not in found
+        ]
         why = (*stopped, *_kept(least.cascade, least.rank), *_if_cut(least, most))
         raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
     if like is None:
@@ -402,7 +408,9 @@ def _most_passes(cascade: Cascade) -> str:
 
 def _many(cascade: Cascade, rank: str) -> str:
     count = passes(cascade).passes.get(rank)
-    return "a pass for each coordinate" if count is None else f"{count} passes"
+    if count is None:
+        return "a pass for each coordinate"
+    return "1 pass" if count == 1 else f"{count} passes"
 
 
 def _kept(cascade: Cascade, rank: str) -> list[str]:

@@ -157,6 +157,13 @@ def conditions(einsum: Einsum, cascade: Cascade, over: Iterable[str]) -> tuple[W
     return tuple(c for c in einsum.predicate if looked_at(c, einsum, cascade) <= within)
 
 
+def thinned(cascade: Cascade) -> bool:
+    """Whether predicates leave out points of a reduction, which may then be of nothing."""
+    return any(
+        conditions(e, cascade, {*e.iterated} - {*e.reduced}) != e.predicate for e in cascade.einsums
+    )
+
+
 def predicate_of(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
     """Of the Einsum that writes a tensor; none for an input."""
     return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate

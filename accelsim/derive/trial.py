@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.cascade import Cascade, interpret
+from accelsim.derive.terms import looked_at
 from accelsim.errors import AccelsimError
 
 Arrays = dict[str, npt.NDArray[np.float64]]
@@ -17,6 +18,10 @@ CLASSES = ((1e-12, "exact"), (1e-6, "loses digits"), (float("inf"), "unstable"))
 """Relative error on adversarial inputs, up to -> in a word."""
 PART, OTHERS = 3, (2, 4, 3, 5)
 """Shapes of trials: of every part of a rank; of ranks that are whole, in turns."""
+MASKED = 7
+"""Shape of whole ranks that predicates look at: masks cut through several tiles of others."""
+LEAST = 1e-3
+"""Outputs of inputs of size 1 that are smaller are what is left of sums that cancel."""
 USUAL = (16, 64)
 """Shapes for counting: of the outermost part of a rank; of everything else."""
 
@@ -42,7 +47,8 @@ class Trials:
 
     def apart(self, made: Cascade) -> float:
         """Largest relative difference of a cascade from the source on usual inputs."""
-        return max((difference(made, one) for one in self.usual), default=0.0)
+        least = dict.fromkeys(made.outputs, LEAST)
+        return max((difference(made, one, least) for one in self.usual), default=0.0)
 
     def worst(self, made: Cascade) -> float:
         """Of adversarial inputs; relative to usual outputs where these are larger."""
@@ -85,11 +91,19 @@ def shapes(
     """Small shapes of all ranks. parts: of those that will be cut, too. inner: of parts but the
     outermost."""
     cut = {**dict(cascade.partitions), **parts}
+    masked = {
+        cascade.root(cascade.rank_of(variable))
+        for einsum in cascade.einsums
+        for condition in einsum.predicate
+        for variable in looked_at(condition, einsum, cascade)
+    }
     out: dict[str, int] = {}
     for number, root in enumerate(cascade.ranks):
         own = cut.get(root, ())
         out |= {part: inner if place else PART for place, part in enumerate(own)}
         out[root] = prod(out[part] for part in own) if own else OTHERS[number % len(OTHERS)]
+        if root in masked and not own:
+            out[root] = MASKED
     return out
 
 
@@ -104,7 +118,7 @@ def usual_shapes(cascade: Cascade) -> dict[str, int]:
     return out
 
 
-def difference(made: Cascade, trial: Trial, least: Mapping[str, float] | None = None) -> float:
+def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float:
     """Largest difference of an output over its largest value, or over `least` where that is more;
     inf where one of the two is no number and the other is."""
     after = _outputs(made, trial.inputs, trial.shapes)
@@ -115,10 +129,10 @@ def difference(made: Cascade, trial: Trial, least: Mapping[str, float] | None = 
         b = after[name].reshape(a.shape)
         if (np.isnan(a) != np.isnan(b)).any():
             return float("inf")
-        largest = np.nanmax(np.abs(a), initial=(least or {}).get(name, 0.0))
+        largest = np.nanmax(np.abs(a), initial=least[name])
         with np.errstate(invalid="ignore"):  # infinities that are equal
             apart = np.nanmax(np.abs(np.where(a == b, 0.0, a - b)), initial=0.0)
-        worst = max(worst, float(apart / largest if largest > 0 else apart))
+        worst = max(worst, float(apart / largest))
     return worst
 
 
