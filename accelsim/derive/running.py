@@ -407,8 +407,11 @@ class _Run:
     def _count_of(self, constant: Expression) -> Expression:
         """The sum of what is the same for all points, over those before a step."""
         before = at_step(constant, self.references, self._old)
-        product = Call("mul", (before, self.count))
-        return joined(chain(product, PRODUCTS), PRODUCTS)
+        product = joined(chain(Call("mul", (before, self.count)), PRODUCTS), PRODUCTS)
+        found = self._begun(product, Literal(0.0))
+        if found is None:
+            raise self._refused()
+        return found
 
     @cached_property
     def count(self) -> Expression:

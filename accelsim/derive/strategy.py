@@ -116,9 +116,11 @@ def _unlike(made: Derivation, like: Cascade, most: int) -> tuple[str, ...]:
             parts = [f"{made.rank}{count - 1 - number}" for number in range(count)]
             ask = f"try --partition {made.rank}={','.join(parts)}"
         help.append(f"{like.name} cuts {' and '.join(cut) or 'no rank'}: {ask}")
-    counts = [n for n in passes(like).passes.values() if n is not None]
-    if max(counts, default=most) > most:
-        help.append(f"{like.name} has up to {max(counts)} passes: try --passes {max(counts)}")
+    counts = {rank: passes(like).passes.get(rank) or 0 for rank in like.ranks}
+    rank = max(like.ranks, key=counts.__getitem__)
+    if counts[rank] > most:
+        many = counts[rank]
+        help.append(f"{like.name} has {many} passes over {rank}: try --passes {many}")
     return tuple(help)
 
 

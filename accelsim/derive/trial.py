@@ -52,10 +52,10 @@ class Trials:
 
     def worst(self, made: Cascade) -> float:
         """Of adversarial inputs; relative to usual outputs where these are larger."""
-        usual = self.usual[0].outputs if self.usual else {}
-        least = {
-            name: float(np.nanmax(np.abs(array), initial=0.0)) for name, array in usual.items()
-        }
+        least = dict.fromkeys(made.outputs, LEAST)
+        for one in self.usual[:1]:
+            for name, array in one.outputs.items():
+                least[name] = float(np.nanmax(np.abs(array), initial=LEAST))
         return max((difference(made, one, least) for one in self.adversarial), default=0.0)
 
 
@@ -89,7 +89,7 @@ def shapes(
     cascade: Cascade, parts: Mapping[str, tuple[str, ...]], inner: int = PART
 ) -> dict[str, int]:
     """Small shapes of all ranks. parts: of those that will be cut, too. inner: of parts but the
-    outermost."""
+    outermost, which makes the rank as large with any."""
     cut = {**dict(cascade.partitions), **parts}
     masked = {
         cascade.root(cascade.rank_of(variable))
@@ -100,10 +100,11 @@ def shapes(
     out: dict[str, int] = {}
     for number, root in enumerate(cascade.ranks):
         own = cut.get(root, ())
-        out |= {part: inner if place else PART for place, part in enumerate(own)}
-        out[root] = prod(out[part] for part in own) if own else OTHERS[number % len(OTHERS)]
-        if root in masked and not own:
-            out[root] = MASKED
+        out[root] = MASKED if root in masked else OTHERS[number % len(OTHERS)]
+        if own:
+            out[root] = PART ** len(own)
+            out |= dict.fromkeys(own, inner)
+            out[own[0]] = out[root] // inner ** (len(own) - 1)
     return out
 
 
@@ -132,6 +133,8 @@ def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float
         largest = np.nanmax(np.abs(a), initial=least[name])
         with np.errstate(invalid="ignore"):  # infinities that are equal
             apart = np.nanmax(np.abs(np.where(a == b, 0.0, a - b)), initial=0.0)
+        if np.isinf(apart):
+            return float("inf")
         worst = max(worst, float(apart / largest))
     return worst
 
