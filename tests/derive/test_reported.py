@@ -183,7 +183,7 @@ def test_trials_have_inputs_on_which_the_source_has_numbers() -> None:
     before = cascade_from_text(text("S[] = U[r]", "T[] = log(S[])"))
     tried = trial.trials(before, {})
     assert len(tried.usual) == 1
-    wrong = cascade_from_text(show(before).replace("log(S[r])", "log(S[r]) + 1"))
+    wrong = cascade_from_text(show(before).replace("log(S[])", "log(S[]) + 1"))
     assert tried.apart(before) == 0
     assert tried.apart(wrong) > 0.01
 
