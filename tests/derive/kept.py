@@ -71,7 +71,7 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
         return "no meaning"
     if first.error:
         return f"a value for what had none: {first.error}"
-    if _largest(first.values) > LARGEST:
+    if _largest(first.values) > LARGEST or _overflows(before, first.values):
         return "large"
     if second.error and _largest(first.values) > EXPONENT:
         return "large"
@@ -90,6 +90,15 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
         if not same.all():
             return f"{name} differs: {a[~same][:3]} and {b[~same][:3]}"
     return "same"
+
+
+def _overflows(cascade: Cascade, values: Arrays) -> bool:
+    """Whether a quotient by 0 or an exponential is infinite; laws are of real numbers. Where there
+    are predicates, it may be a maximum of nothing."""
+    if any(einsum.predicate for einsum in cascade.einsums):
+        return False
+    finite = [t.name for t in cascade.tensors if t.initial is None]
+    return any(np.isinf(values[name]).any() for name in finite)
 
 
 def _largest(values: Arrays) -> float:
