@@ -93,12 +93,16 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
 
 
 def _overflows(cascade: Cascade, values: Arrays) -> bool:
-    """Whether a quotient by 0 or an exponential is infinite; laws are of real numbers. Where there
-    are predicates, it may be a maximum of nothing."""
-    if any(einsum.predicate for einsum in cascade.einsums):
-        return False
-    finite = [t.name for t in cascade.tensors if t.initial is None]
-    return any(np.isinf(values[name]).any() for name in finite)
+    """Whether an infinite value is made of finite ones, other than by a maximum of nothing: laws
+    are of real numbers."""
+    infinite = {name for name, array in values.items() if np.isinf(array).any()}
+    return any(
+        e.name in infinite
+        and cascade.tensor(e.name).initial is None
+        and not (e.reduced and e.reduce in ("max", "min"))
+        and infinite.isdisjoint(a.tensor for a in e.inputs)
+        for e in cascade.einsums
+    )
 
 
 def _largest(values: Arrays) -> float:
