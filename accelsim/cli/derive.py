@@ -96,7 +96,7 @@ def _costs(one: Derivation) -> dict[str, Any]:
 def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str) -> dict[str, Any]:
     return {
         "cascade": best.cascade.name,
-        "from": best.source,
+        "from": best.source.name,
         "rank": best.rank,
         "steps": _steps(best),
         **_costs(best),
@@ -115,7 +115,7 @@ def _print(best: Derivation, found: list[Derivation]) -> None:
         {key: "one a coordinate" if value is None else value for key, value in row.items()}
         for row in _steps(best)
     ]:
-        console.print(rows_table(f"{best.source}: {best.way}, passes over {best.rank}", rows))
+        console.print(rows_table(f"{best.source.name}: {best.way}, passes over {best.rank}", rows))
     ways = [
         {**_costs(one), "error": "not tried" if one.error is None else f"{one.error:.0e}"}
         for one in sorted(found, key=lambda one: one.cost)

@@ -2,7 +2,8 @@
 
 from accelsim.derive.alike import isomorphism, renamed
 from accelsim.derive.draft import NotApplicableError
-from accelsim.derive.running import localise, run
+from accelsim.derive.local import localise
+from accelsim.derive.running import run
 from accelsim.derive.strategy import Cost, Derivation, Step, derive, ways
 from accelsim.derive.transforms import factor, inline, merge, partition, shared, split
 

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
+from math import inf
 
 from accelsim.cascade import Access
 from accelsim.cascade.nodes import Call, Expression, Literal, accesses
@@ -16,6 +17,8 @@ from accelsim.derive.terms import Chain, chain, joined, replaced
 
 Reference = Callable[[Access], Expression]
 """A value that is not complete yet, at a step: what stands for it there."""
+Start = Callable[[Access], float | None]
+"""Where nothing has been seen yet: whether a value is inf, -inf or not (0); None: not known."""
 MOST = 4
 """Highest degree of a polynomial that is looked for."""
 
@@ -89,6 +92,72 @@ def _exponential(change: Expression, *, guarded: bool) -> Expression:
         return Call("exp", (change,))
     a, b = both.plus[0], both.minus[0]
     return Call("subexp", (a, b)) if guarded else Call("exp", (Call("sub", (a, b)),))
+
+
+def starts(expression: Expression, start: Start) -> float | None:
+    """Its value where nothing has been seen yet: inf, -inf, or not (0); None: not known."""
+
+    def of(part: Expression) -> float | None:
+        return starts(part, start)
+
+    match expression:
+        case Access():
+            return start(expression)
+        case Call("where", (Call("gt", (a, Literal(0.0))), Call("log", (b,)), Literal(0.0))) if (
+            a == b
+        ):
+            return 0
+        case Call("where", (_, a, b)):
+            return of(a) if of(a) == of(b) else None
+        case Call("log", (a,)) if any(start(access) != 0 for access in accesses(a)):
+            return None
+        case Call("exp", (a,)):
+            return 0 if (found := of(a)) == -inf else found
+        case Call("subexp", (a, b)):
+            return 0 if of(a) == -inf else of(Call("exp", (Call("sub", (a, b)),)))
+        case Call("neg", (a,)):
+            return None if (found := of(a)) is None else -found
+        case Call("mul" | "div" as operator, (a, Literal(c))) | Call(
+            "mul" as operator, (Literal(c), a)
+        ) if c:
+            found = of(a)
+            return found if found is None or c > 0 else -found
+        case Call("sub", (a, b)):
+            return of(Call("add", (a, Call("neg", (b,)))))
+        case Call("add" | "max" | "min" as operator, (a, b)):
+            first, second = of(a), of(b)
+            if first is None or second is None:
+                return None
+            if operator != "add":
+                return (max if operator == "max" else min)(first, second)
+            return None if first == -second != 0 else first + second
+        case Call(arguments=arguments):
+            return 0 if all(of(a) == 0 for a in arguments) else None
+        case _:
+            return 0
+
+
+def begun(
+    expression: Expression, otherwise: Expression, cases: Sequence[Start]
+) -> Expression | None:
+    """The expression, and `otherwise` where a value that it needs is of nothing yet.
+
+    cases: what may be of nothing together, the fewest first. subexp(a, a) is 1, and 0 where a is
+    -inf. None where no value tells it.
+    """
+    if all(starts(expression, case) == 0 for case in cases):
+        return expression
+    gates: list[Expression] = []
+    for access in dict.fromkeys(accesses(expression)):
+        found = cases[0](access)
+        if found is None:
+            return None
+        if found:
+            side = access if found < 0 else Call("neg", (access,))
+            gates.append(Call("subexp", (side, side)))
+    if not gates:
+        return None
+    return Call("where", (joined(Chain(tuple(gates)), PRODUCTS), expression, otherwise))
 
 
 def derivatives(expression: Expression, by: str) -> list[Expression] | None:

@@ -3,15 +3,16 @@
 Let R1 = (+)1 a(x) and R2 = (+)2 f(x, R1), and let a map from r to r' exist with f(x, r') =
 map(f(x, r)) that commutes with (+)2 and leaves its unit alone. Then pairs (R1, R2) can be joined
 part by part: the partial R2 of either part is mapped to the joined R1, and both are added. `run`
-folds them tile after tile along an iterative rank (a running maximum and sum); `localise` makes
-each tile's value with the tile's own R1, and corrects it at the end (split-K). The maps are found
-in corrections.py. Source: online normalizer of softmax (Milakov and Gimelshein, 2018), made
-general; moments: Chan, Golub and LeVeque (1983).
+folds them tile after tile along an iterative rank (a running maximum and sum); `localise`
+(local.py) makes each tile's value with the tile's own R1, and corrects it at the end (split-K).
+The maps are found in corrections.py. Source: online normalizer of softmax (Milakov and
+Gimelshein, 2018), made general; moments: Chan, Golub and LeVeque (1983).
 """
 
 from __future__ import annotations
 
-from math import comb, inf, isinf
+from functools import cached_property, partial
+from math import comb, isinf
 
 from accelsim.cascade import Access, Cascade, Einsum, show_einsum
 from accelsim.cascade.nodes import (
@@ -27,17 +28,19 @@ from accelsim.cascade.nodes import (
 from accelsim.cascade.operators import OPERATORS
 from accelsim.cascade.whole import Apply, Int, Named, Variable, Whole
 from accelsim.derive.algebra import DISTRIBUTES, PRODUCTS, SUMS, Group
-from accelsim.derive.corrections import at_step, correction, derivatives
+from accelsim.derive.corrections import Start, at_step, begun, correction, derivatives, starts
 from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
     chain,
     conditions,
     joined,
+    looked_at,
     placed,
+    predicate_of,
     replaced,
+    thinned,
     used,
-    used_whole,
 )
 
 
@@ -77,16 +80,18 @@ class _Run:
         self.kept = [v for v in self.einsum.iterated if v not in self.einsum.reduced]
         self.draft = Draft(cascade)
         self.late = late(cascade, rank)
-        self.guarded = any(e.predicate for e in cascade.einsums)
+        self.guarded = thinned(cascade)
         within = {self.step, *self.kept}
         for condition in self.einsum.predicate:
-            looked_at = used_whole(condition, cascade)
-            if self.step in looked_at and looked_at <= within:
+            seen = looked_at(condition, self.einsum, cascade)
+            if self.step in seen and seen <= within:
+                cut = "; cut the rank (--partition)" * (cascade.root(rank) == rank)
                 raise NotApplicableError(
-                    f"{name}: its predicate leaves out whole steps of {rank}; cut the rank"
+                    f"{name}: its predicate leaves out whole steps of {rank}{cut}"
                 )
         self.always = conditions(self.einsum, cascade, self.kept)
         self.references = self._references()
+        self.shifted: set[str] = set()
         self._is_never_before()
 
     def _references(self) -> set[str]:
@@ -116,7 +121,7 @@ class _Run:
             if not isinf(self.cascade.tensor(name).initial or 0):
                 continue
             of = {name, *(a.tensor for a in _inputs(self.cascade, name))}
-            if not {c for one in of for c in _predicate(self.cascade, one)} <= {
+            if not {c for one in of for c in predicate_of(self.cascade, one)} <= {
                 *self.einsum.predicate
             }:
                 raise NotApplicableError(f"{name} looks at fewer points than {self.einsum.name}")
@@ -149,48 +154,38 @@ class _Run:
             return access
 
         of = correction(expression, group, self.references, same, same)
-        if of is None or not used(of, self.cascade) <= {*self.kept}:
+        if of is None or not used(of) <= {*self.kept}:
             return None
         found = correction(
             expression, group, self.references, self._old, self._new, guarded=self.guarded
         )
-        return found if found is not None and self._starts(found) == 0 else None
+        return None if found is None else self._begun(found, Literal(group.unit))
 
-    def _starts(self, expression: Expression) -> float | None:
-        """Its value before the first step, as far as it is inf, -inf or not (0); None: not known.
+    def _begun(self, expression: Expression, otherwise: Expression) -> Expression | None:
+        """The expression, and `otherwise` while nothing has been seen, where it is no number then.
 
-        A maximum of nothing is -inf, and so is the logarithm of an empty sum.
+        What is carried is the unit of its reduction then, which no number changes.
         """
-        known = {e.name for e in self.cascade.einsums}
-        match expression:
-            case Access(tensor=tensor, indices=indices):
-                initial = self.draft.tensors[tensor].initial
-                if initial is not None and At(self.step) in indices:
-                    return initial if isinf(initial) else 0
-                einsum = self.draft.einsums.get(tensor)
-                made = einsum is not None and tensor not in known
-                return self._starts(einsum.expression) if einsum and made else 0
-            case Call("log", (a,)) if any(At(self.step) in r.indices for r in accesses(a)):
-                return -inf
-            case Call("exp", (a,)):
-                found = self._starts(a)
-                return 0 if found == -inf else found
-            case Call("neg", (a,)):
-                found = self._starts(a)
-                return None if found is None else -found
-            case Call("add", (a, b)):
-                return self._starts(Call("sub", (a, Call("neg", (b,)))))
-            case Call("sub", (a, b)):
-                first, second = self._starts(a), self._starts(b)
-                if first is None or second is None or first == second != 0:
-                    return None
-                return first - second
-            case Call("subexp", (a, b)):
-                return 0 if self._starts(a) == -inf else self._starts(Call("sub", (a, b)))
-            case Call(arguments=arguments):
-                return 0 if all(self._starts(a) == 0 for a in arguments) else None
-            case _:
-                return 0
+        found = begun(expression, otherwise, self._cases())
+        if found == expression or self.guarded:
+            return found
+        return Call("where", (Value(Variable(self.step)), expression, otherwise))
+
+    def _cases(self) -> list[Start]:
+        """Before the first step; where predicates may leave out whole steps, before others too."""
+        steps = ((0,), (0, 1)) if self.guarded else ((0,),)
+        return [partial(self._start, offsets=offsets) for offsets in steps]
+
+    def _start(self, access: Access, offsets: tuple[int, ...]) -> float | None:
+        """What a value is as long as those at the step, by these offsets, are of nothing."""
+        initial = self.draft.tensors[access.tensor].initial
+        seen = not any(At(self.step, offset) in access.indices for offset in offsets)
+        if initial is not None and not seen:
+            return initial if isinf(initial) else 0
+        if access.tensor in self.shifted:
+            einsum = self.draft.einsums[access.tensor]
+            return starts(einsum.expression, partial(self._start, offsets=offsets))
+        return 0
 
     # References ---------------------------------------------------------------------------------
 
@@ -221,21 +216,34 @@ class _Run:
         expression = at_step(expression, inside, lambda a: self._at(a, offset))
         expression = replaced(expression, lambda part: self._counted(part, offset))
         expression = replaced(expression, self._guarded)
-        over = used(expression, self.cascade)
+        over = used(expression)
+        if not (offset or self.guarded) and any(
+            starts(expression, c) is None for c in self._cases()
+        ):
+            expression = Call("where", (Value(Variable(self.step)), expression, Literal(0.0)))
         name = f"{einsum.name}{'NEW' if offset else 'OLD'}"
-        return self.draft.add(name, {*over, self.step}, expression, predicate=self._seen(over))
+        made = self.draft.add(name, {*over, self.step}, expression, predicate=self._seen(over))
+        self.shifted.add(made.tensor)
+        return made
 
     def _seen(self, over: set[str]) -> tuple[Whole, ...]:
-        return tuple(c for c in self.always if used_whole(c, self.cascade) <= over)
+        return tuple(c for c in self.always if looked_at(c, self.einsum, self.cascade) <= over)
 
     def _guarded(self, part: Expression) -> Expression | None:
-        """A quotient that is 0 where it is one by 0: nothing that counts has been seen yet."""
+        """A quotient by 0 as 0, and the like: a reference to part of a sum may be any number, so
+        it has to be one where that of the whole sum is one."""
         match part:
             case Call("div", (a, b)):
                 quotient = Call("div", (replaced(a, self._guarded), b))
                 if b in (Value(self._points(1)), Value(Named(self.cascade.root(self.rank)))):
                     return quotient  # never 0
                 return Call("where", (b, quotient, Literal(0.0)))
+            case Call("sqrt", (a,)):
+                return Call("sqrt", (Call("max", (replaced(a, self._guarded), Literal(0.0))),))
+            case Call("log", (a,)):
+                a = replaced(a, self._guarded)
+                positive = Call("gt", (a, Literal(0.0)))
+                return Call("where", (positive, Call("log", (a,)), Literal(0.0)))
             case _:
                 return None
 
@@ -260,31 +268,41 @@ class _Run:
     def _local(self, expression: Expression) -> Expression:
         """Of one step, with the references as they are after it."""
         new = at_step(expression, self.references, self._new)
-        over = used(new, self.cascade) - {*self.inner}
-        over |= {v for c in self.einsum.predicate for v in used_whole(c, self.cascade)}
         if not self.inner and isinstance(new, Access):
             return new
-        name = f"L{self.einsum.name}"
-        made = self.draft.add(
-            name,
+        new = self._iterating(new)
+        over = {self.step} | used(new)
+        over |= {v for c in self.einsum.predicate for v in looked_at(c, self.einsum, self.cascade)}
+        return self.draft.add(
+            f"L{self.einsum.name}",
             over - {*self.inner},
             new,
             reduce=self.einsum.reduce,
             predicate=self.einsum.predicate,
         )
-        if set(self.draft.einsums[made.tensor].reduced) != {*self.inner} or self.step not in over:
-            raise NotApplicableError(
-                f"{self.einsum.name}: {show_einsum(self.einsum)} has a term that does not go over "
-                f"{self.rank}"
-            )
-        return made
+
+    def _iterating(self, expression: Expression) -> Expression:
+        """The expression, with what it reduces in it: a statement goes over what it reads.
+
+        A number of points alone is where(1, it, what the reduction reads at these).
+        """
+        missing = {*self.inner} - {*Einsum(self.einsum.output, expression).iterated}
+        read: list[Expression] = []
+        for access in sorted(self.einsum.inputs, key=lambda a: len(used(a))):
+            brought = missing & {*Einsum(self.einsum.output, access).iterated}
+            if brought and access.tensor not in self.references:
+                read.append(access)
+                missing -= brought
+        if not read:
+            return expression
+        return Call("where", (Literal(1.0), expression, joined(Chain(tuple(read)), PRODUCTS)))
 
     def _recur(self, wanted: str, local: Expression, group: Group, change: Expression) -> Access:
         """running[step+1] = (running[step] corrected) (+) local; the access of its end."""
         running = self._running(wanted, 0)
         corrected: Expression = running
         if change != Literal(group.unit):
-            over = used(change, self.cascade)
+            over = used(change)
             by = self.draft.add(f"C{self.einsum.name}", over, change, predicate=self._seen(over))
             corrected = self._corrected(wanted, Call(group.operator, (running, by)))
         return self._write(wanted, corrected, local)
@@ -321,7 +339,7 @@ class _Run:
 
     def _moments(self) -> Access:
         """A polynomial of one reference, times factors that are corrected: Taylor's formula."""
-        einsum, cascade = self.einsum, self.cascade
+        einsum = self.einsum
         of = chain(einsum.expression, PRODUCTS)
         moved: list[Expression] = []
         fixed: list[Expression] = []
@@ -331,22 +349,27 @@ class _Run:
         change = self._change(weight, PRODUCTS)
         polynomial = joined(Chain(tuple(moved)), PRODUCTS)
         by = {a for a in accesses(polynomial) if a.tensor in self.references}
-        if change is None or len(by) != 1:
+        if change is not None and len(by) > 1:
+            several = " and ".join(sorted({a.tensor for a in by}))
+            raise NotApplicableError(
+                f"{show_einsum(einsum)}: polynomials of one changing value are looked for, not "
+                f"of {several}"
+            )
+        if change is None or not by:
             raise self._refused()
         (of_it,) = by
-        if not used(of_it, cascade) <= {*self.kept}:
+        if not used(of_it) <= {*self.kept}:
             raise self._refused()
         reference = of_it.tensor
         found = derivatives(polynomial, reference)
         if found is None:
             text = show_einsum(Einsum(einsum.output, polynomial)).partition(" = ")[2]
             raise NotApplicableError(f"{einsum.name} is not polynomial in {reference}: {text}")
-        shift = Call("sub", (self._new(of_it), self._old(of_it)))
-        if self._starts(shift) != 0:
-            raise NotApplicableError(
-                f"{einsum.name}: {reference} is infinite before the first step"
-            )
-        over = used(shift, cascade)
+        change_of = Call("sub", (self._new(of_it), self._old(of_it)))
+        shift = self._begun(change_of, Literal(0.0))
+        if shift is None:
+            raise self._refused()
+        over = used(shift)
         delta = self.draft.add(f"D{reference}", over, shift, predicate=self._seen(over))
         names = [f"R{einsum.name}", *(f"M{n}{einsum.name}" for n in range(1, len(found)))]
         terms = [joined(chain(Call("mul", (weight, f)), PRODUCTS), PRODUCTS) for f in found]
@@ -368,7 +391,7 @@ class _Run:
                 parts.append(joined(Chain(tuple(factors)), PRODUCTS))
             expression = joined(Chain(tuple(parts)), SUMS)
             if change != Literal(1.0):
-                over = used(change, cascade)
+                over = used(change)
                 factor = self.draft.add(f"C{einsum.name}", over, change, predicate=self._seen(over))
                 expression = Call("mul", (expression, factor))
             moved_value = expression
@@ -379,17 +402,27 @@ class _Run:
         return made
 
     def _goes_over(self, term: Expression) -> bool:
-        return bool(used(term, self.cascade) & {self.step, *self.inner})
+        return bool(used(term) & {self.step, *self.inner})
 
     def _count_of(self, constant: Expression) -> Expression:
         """The sum of what is the same for all points, over those before a step."""
-        if self.einsum.predicate or set(self.inner) != {
-            part.lower() for part in self.cascade.parts(self.cascade.root(self.rank))[1:]
-        }:
-            raise NotApplicableError(f"{self.einsum.name}: a sum of constants needs a count")
         before = at_step(constant, self.references, self._old)
-        product = Call("mul", (before, Value(self._points(0))))
-        return joined(chain(product, PRODUCTS), PRODUCTS)
+        product = joined(chain(Call("mul", (before, self.count)), PRODUCTS), PRODUCTS)
+        found = self._begun(product, Literal(0.0))
+        if found is None:
+            raise self._refused()
+        return found
+
+    @cached_property
+    def count(self) -> Expression:
+        """How many points there are before a step: known without a predicate, else a sum of 1."""
+        parts = self.cascade.parts(self.cascade.root(self.rank))[1:]
+        if not self.einsum.predicate and {self.cascade.rank_of(v) for v in self.inner} == {*parts}:
+            return Value(self._points(0))
+        name = f"RN{self.einsum.name}"
+        running = self._running(name, 0)
+        self._write(name, running, self._local(Literal(1.0)))
+        return running
 
     def _instead(self, end: Access) -> Cascade:
         name = self.einsum.name
@@ -401,70 +434,5 @@ class _Run:
         return self.draft.done()
 
 
-def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
-    """Let an Einsum use local results in the place of global ones, and correct the difference.
-
-    What it reads has to be a reduction of local ones over the rank alone (see `split`). Raises
-    NotApplicableError with the reason.
-    """
-    einsum = statement(cascade, name)
-    step = next((v for v in einsum.iterated if cascade.rank_of(v) == rank), "")
-    locals_: dict[str, Einsum] = {}
-    for access in einsum.inputs:
-        if access.tensor in cascade.inputs:
-            continue
-        made = cascade.einsum(access.tensor)
-        if [cascade.rank_of(v) for v in made.reduced] == [rank] and isinstance(
-            made.expression, Access
-        ):
-            seen = {*made.predicate, *_predicate(cascade, made.expression.tensor)}
-            if not seen <= {*einsum.predicate}:
-                raise NotApplicableError(f"{made.name} looks at fewer points than {name}")
-            locals_[made.name] = made
-    if not step or not locals_:
-        raise NotApplicableError(f"{name} reads no reduction of local ones over {rank}")
-    draft = Draft(cascade)
-
-    def local(access: Access) -> Expression:
-        made = locals_[access.tensor]
-        at: dict[str, Index] = {
-            out.variable: index
-            for out, index in zip(made.output.indices, access.indices, strict=True)
-            if isinstance(out, At)
-        }
-        (gone,) = made.reduced
-        found = placed(made.expression, {**at, gone: At(step)})
-        if found is None:
-            raise NotApplicableError(f"{name} reads {access.tensor} at an end")
-        return found
-
-    gone = {v for v in einsum.reduced if v != step}
-    if einsum.reduced and einsum.reduce not in DISTRIBUTES:
-        raise NotApplicableError(f"{name} does not reduce with + or a maximum")
-    wanted = [DISTRIBUTES[einsum.reduce]] if einsum.reduced else [PRODUCTS, SUMS]
-    for group in wanted:
-        change = correction(einsum.expression, group, locals_, local, lambda access: access)
-        over = used(change, cascade) if change is not None else set()
-        parts = [
-            v
-            for v in einsum.iterated
-            if v != step and cascade.root(cascade.rank_of(v)) == cascade.root(rank)
-        ]
-        if change is None or over & {*gone, *parts}:
-            continue
-        by = draft.add(
-            f"P{next(iter(locals_))}", over, change, predicate=conditions(einsum, cascade, over)
-        )
-        expression = Call(group.operator, (at_step(einsum.expression, locals_, local), by))
-        draft.replace(name, expression=expression)
-        return draft.done()
-    of = ", ".join(sorted(locals_))
-    raise NotApplicableError(f"{show_einsum(einsum)}: no correction is known when {of} changes")
-
-
 def _inputs(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
     return () if tensor in cascade.inputs else cascade.einsum(tensor).inputs
-
-
-def _predicate(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
-    return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate

@@ -19,7 +19,8 @@ from accelsim.cascade import Cascade, show_einsum
 from accelsim.derive import transforms, trial
 from accelsim.derive.alike import renamed
 from accelsim.derive.draft import NotApplicableError
-from accelsim.derive.running import late, localise, run
+from accelsim.derive.local import localise
+from accelsim.derive.running import late, run
 from accelsim.errors import AccelsimError, Fault, nearest
 
 TOLERANCE = 1e-9
@@ -55,7 +56,7 @@ class Derivation:
     """way: running, local... before: passes of the source. error: relative, on adversarial inputs;
     None where none were made up. stopped: why rewrites that would have helped were not done."""
 
-    source: str
+    source: Cascade
     way: str
     rank: str
     before: int | None
@@ -72,7 +73,7 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
     like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
     with what stops it.
     """
-    found = [one for one in found if one.error is None or isfinite(one.error)]
+    known, found = found, [one for one in found if isfinite(one.error or 0)]
     reached = [one for one in found if one.cost.passes <= most]
     if not reached:
         least = min(found, key=lambda one: one.cost)
@@ -81,7 +82,13 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             f"least, by the rewrites that are known, not {most}"
         )
         stopped = [why for one in found for why in one.stopped]
-        why = (*stopped, *_kept(least.cascade, least.rank))
+        stopped += [
+            f"{one.way}: a form with {_many(one.cascade, one.rank)} is known, but gives no number "
+            f"on adversarial inputs on which {one.source.name} gives one"
+            for one in known
+            if one not in found
+        ]
+        why = (*stopped, *_kept(least.cascade, least.rank), *_if_cut(least, most))
         raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
     if like is None:
         exact = [one for one in reached if one.cost.passes == most]
@@ -93,20 +100,50 @@ def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) 
             one = dataclasses.replace(one, cascade=named)
             return dataclasses.replace(one, cascade=_told(one, like.name))
     said = ", ".join(one.way for one in reached)
-    message = f"{reached[0].source}: what was found ({said}) is not {like.name}, names apart"
-    help: tuple[str, ...] = ()
-    if [len(own) for _, own in like.partitions] != [
-        len(own) for _, own in reached[0].cascade.partitions
-    ]:
-        cut = [f"{root}={','.join(own)}" for root, own in like.partitions] or ["nothing"]
-        help = (f"{like.name} cuts {' and '.join(cut)}: --partition",)
-    raise AccelsimError(Fault(message, help=help))
+    message = f"{reached[0].source.name}: what was found ({said}) differs from {like.name} in more "
+    raise AccelsimError(Fault(message + "than names", help=_unlike(reached[0], like, most)))
+
+
+def _unlike(made: Derivation, like: Cascade, most: int) -> tuple[str, ...]:
+    """What to ask for instead, as far as cuts and passes tell."""
+    help = []
+    own, wanted = ([parts for _, parts in one.partitions] for one in (made.cascade, like))
+    if [len(parts) for parts in own] != [len(parts) for parts in wanted]:
+        cut = [f"{root} into {', '.join(parts)}" for root, parts in like.partitions]
+        ask = "leave --partition out"
+        if len(wanted) == 1:
+            count = len(wanted[0])
+            parts = [f"{made.rank}{count - 1 - number}" for number in range(count)]
+            ask = f"try --partition {made.rank}={','.join(parts)}"
+        help.append(f"{like.name} cuts {' and '.join(cut) or 'no rank'}: {ask}")
+    counts = {rank: passes(like).passes.get(rank) or 0 for rank in like.ranks}
+    rank = max(like.ranks, key=counts.__getitem__)
+    if counts[rank] > most:
+        many = counts[rank]
+        help.append(f"{like.name} has {many} passes over {rank}: try --passes {many}")
+    return tuple(help)
+
+
+def _if_cut(one: Derivation, most: int) -> tuple[str, ...]:
+    """Whether tiles have a form that single coordinates have not."""
+    made, rank = one.cascade, one.rank
+    parts = (f"{rank}1", f"{rank}0")
+    kept = {name for name in made.outputs if rank in made.tensor(name).ranks}
+    if made.parts(rank) != (rank,) or kept & late(made, rank):
+        return ()
+    try:
+        found = ways(one.source, rank, parts)
+    except NotApplicableError:
+        return ()
+    if not any(other.cost.passes <= most and isfinite(other.error or 0) for other in found):
+        return ()
+    return (f"cut into tiles it has a form: --partition {rank}={','.join(parts)}",)
 
 
 def _told(made: Derivation, name: str) -> Cascade:
     """The cascade with a name, and with what was done in its description."""
     steps = ", ".join(f"{step.rewrite} {step.subject}" for step in made.steps) or "nothing"
-    description = f"Derived from {made.source}: {steps}. {made.cascade.description}".strip()
+    description = f"Derived from {made.source.name}: {steps}. {made.cascade.description}".strip()
     return dataclasses.replace(made.cascade, name=name, description=description)
 
 
@@ -122,14 +159,16 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    sizes = trial.shapes(cascade, {rank: tuple(parts)} if parts else {})
+    tried = trial.Trials()
+    if trial.can_be_tried(cascade):
+        tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
         every += [("local", _local), ("local, divided in place", _local_in_place)]
     out = []
     for name, go in every:
-        way = _Way(cascade, rank, tuple(parts), sizes)
+        way = _Way(cascade, rank, tuple(parts), tried)
         if parts:
             way.do("partition", rank, transforms.partition, rank, tuple(parts), must=True)
         go(way)
@@ -143,16 +182,15 @@ class _Way:
     source: Cascade
     rank: str
     parts: tuple[str, ...]
-    sizes: dict[str, int]
+    tried: trial.Trials
     steps: list[Step] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cascade = self.source
-        self.tried = trial.can_be_tried(self.source)
         own = self.parts or self.source.parts(self.rank)
         self.unit = own[0]
-        self.inner = [part.lower() for part in own[1:]]
+        self.inner = own[1:]
 
     def do(
         self,
@@ -173,12 +211,10 @@ class _Way:
             return False
         if made == self.cascade:
             return False
-        if self.tried:
-            for one in trial.trials(self.source, self.sizes, adversarial=False):
-                apart = trial.difference(self.source, made, one)
-                if not apart <= TOLERANCE:
-                    self.stopped[subject] = f"{rewrite} {subject}: {apart:.0e} off on numbers"
-                    return False
+        apart = self.tried.apart(made)
+        if not apart <= TOLERANCE:
+            self.stopped[subject] = _off(f"{rewrite} {subject}", self.source.name, apart)
+            return False
         self.cascade = made
         self.steps.append(Step(rewrite, subject, passes(made).passes.get(self.rank)))
         return True
@@ -195,6 +231,11 @@ class _Way:
             if any(self.cascade.rank_of(v) == self.unit for v in e.reduced)
         ]
 
+    def inside(self, name: str) -> list[str]:
+        """Variables that a reduction goes over inside a tile."""
+        einsum = self.cascade.einsum(name)
+        return [v for v in einsum.reduced if self.cascade.rank_of(v) in self.inner]
+
     def keeps(self, name: str) -> bool:
         return self.unit in self.cascade.tensor(name).ranks
 
@@ -208,7 +249,7 @@ class _Way:
 
     def done(self, way: str) -> Derivation:
         count = passes(self.cascade).passes.get(self.rank, 0)
-        error = trial.worst(self.source, self.cascade, self.sizes) if self.tried else None
+        error = self.tried.worst(self.cascade) if self.tried.usual else None
         named = {p.name: p.default or 0 for p in self.cascade.parameters}
         usual = trial.usual_shapes(self.cascade)
         counts = total_counts(self.cascade, {**usual, **named})
@@ -220,7 +261,7 @@ class _Way:
             state=self._state(usual),
         )
         return Derivation(
-            self.source.name,
+            self.source,
             way,
             self.rank,
             passes(self.source).passes.get(self.rank),
@@ -248,6 +289,19 @@ class _Way:
                 gone = {self.unit} if carried else set()
                 words += prod(sizes[rank] for rank in tensor.ranks if rank not in gone)
         return words
+
+
+def _off(what: str, source: str, apart: float) -> str:
+    """Why a rewrite that applies is left out."""
+    if apart == float("inf"):
+        return (
+            f"{what}: a form is known, but gives no number on trial inputs on which {source} gives "
+            "one"
+        )
+    return (
+        f"{what}: a form is known, but is {apart:.0e} off {source} on trial inputs, more than "
+        f"{TOLERANCE:.0e}: it loses digits, or relies on a law that does not hold there"
+    )
 
 
 def _open(way: _Way) -> None:
@@ -332,7 +386,7 @@ def _localised(way: _Way) -> None:
         corrected = way.needs_end(name) and way.do("localise", name, localise, name, way.unit)
         if not corrected and not _is_read_along(way, name):
             continue
-        if not way.do("split", name, transforms.split, name, way.inner):
+        if not way.do("split", name, transforms.split, name, way.inside(name)):
             continue
         seen.add(f"L{name}")
         for einsum in way.cascade.einsums:
@@ -356,7 +410,9 @@ def _most_passes(cascade: Cascade) -> str:
 
 def _many(cascade: Cascade, rank: str) -> str:
     count = passes(cascade).passes.get(rank)
-    return "a pass for each coordinate" if count is None else f"{count} passes"
+    if count is None:
+        return "a pass for each coordinate"
+    return "1 pass" if count == 1 else f"{count} passes"
 
 
 def _kept(cascade: Cascade, rank: str) -> list[str]:

@@ -21,6 +21,7 @@ from accelsim.cascade.nodes import (
     Value,
     accesses,
     values,
+    whole_coordinates,
 )
 from accelsim.cascade.whole import Apply, Int, Named, Variable, Whole, substitute, variables
 from accelsim.derive.algebra import COMMUTATIVE, GROUP_OF, SUMS, Group
@@ -131,31 +132,41 @@ def placed(expression: Expression, at: Mapping[str, Index]) -> Expression | None
             return expression
 
 
-def used(expression: Expression, cascade: Cascade) -> set[str]:
-    """Rank variables in an expression; the coordinate of a cut rank counts as its parts' ones."""
+def used(expression: Expression) -> set[str]:
+    """Rank variables in an expression."""
     found = {i.variable for a in accesses(expression) for i in a.indices if isinstance(i, At)}
     for access in accesses(expression):
         for index in access.indices:
             if isinstance(index, Computed):
-                found |= used_whole(index.whole, cascade)
+                found |= {*variables(index.whole)}
     for value in values(expression):
-        found |= used_whole(value.whole, cascade)
+        found |= {*variables(value.whole)}
     return found
 
 
-def used_whole(whole: Whole, cascade: Cascade) -> set[str]:
-    """As `used`, of a whole-number expression."""
-    roots = {root.lower(): parts for root, parts in cascade.partitions}
-    found: set[str] = set()
-    for variable in variables(whole):
-        found |= {part.lower() for part in roots[variable]} if variable in roots else {variable}
-    return found
+def looked_at(condition: Whole, einsum: Einsum, cascade: Cascade) -> set[str]:
+    """Rank variables in a condition of an Einsum; the coordinate of a cut rank counts as those
+    over its parts."""
+    places = whole_coordinates(einsum.iterated, dict(cascade.variables), cascade.partitions)
+    return {*variables(substitute(condition, places))}
 
 
 def conditions(einsum: Einsum, cascade: Cascade, over: Iterable[str]) -> tuple[Whole, ...]:
     """Those of its predicate that look at no other variables than these."""
     within = set(over)
-    return tuple(c for c in einsum.predicate if used_whole(c, cascade) <= within)
+    return tuple(c for c in einsum.predicate if looked_at(c, einsum, cascade) <= within)
+
+
+def thinned(cascade: Cascade) -> bool:
+    """Whether predicates leave out points of a reduction, which may then be of nothing."""
+    return any(
+        conditions(e, cascade, {*e.iterated} - {*e.reduced}) != e.predicate for e in cascade.einsums
+    )
+
+
+def predicate_of(cascade: Cascade, tensor: str) -> tuple[Whole, ...]:
+    """Of the Einsum that writes a tensor; none for an input."""
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).predicate
 
 
 def key(expression: Expression) -> object:

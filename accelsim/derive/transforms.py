@@ -12,6 +12,8 @@ from functools import partial
 
 from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
+from accelsim.cascade.parse import FUNCTIONS
+from accelsim.cascade.whole import WHOLE_FUNCTIONS, variables
 from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
 from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
@@ -20,10 +22,10 @@ from accelsim.derive.terms import (
     conditions,
     joined,
     key,
+    looked_at,
     placed,
     replaced,
     used,
-    used_whole,
     with_accesses,
 )
 
@@ -36,15 +38,10 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
         raise NotApplicableError(f"{rank} is iterative: a recurrence along it cannot be cut")
     if any(rank in table.ranks for table in cascade.tables) or rank in dict(cascade.alike):
         raise NotApplicableError(f"a table has the rank {rank}, or it is alike another")
-    named = {v: r for v, r in cascade.variables}
     own = [v for v, r in cascade.variables if r == rank]
     if own != [rank.lower()]:
         raise NotApplicableError(f"{rank} has more variables than {rank.lower()}: {', '.join(own)}")
-    taken = {*cascade.ranks, *named, *(t.name for t in cascade.tensors)}
-    are_names = all(re.fullmatch("[A-Z][A-Z0-9]*", part) for part in parts)
-    free = not {*parts, *(p.lower() for p in parts)} & taken
-    if len(parts) < 2 or len({*parts}) < len(parts) or not (are_names and free):
-        raise NotApplicableError(f"{rank} is cut into two parts or more, with names of their own")
+    _check_parts(cascade, rank, parts)
     draft = Draft(cascade)
     draft.partitions = (*cascade.partitions, (rank, tuple(parts)))
     new = tuple(At(part.lower()) for part in parts)
@@ -55,7 +52,7 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
             access.indices, cascade.tensor(access.tensor).ranks, strict=True
         ):
             if own_rank != rank:
-                if isinstance(index, Computed) and rank.lower() in used_whole(index.whole, cascade):
+                if isinstance(index, Computed) and rank.lower() in variables(index.whole):
                     raise NotApplicableError(f"{shown} computes an index from {rank.lower()}")
                 out.append(index)
             elif index != At(rank.lower()):
@@ -74,6 +71,28 @@ def partition(cascade: Cascade, rank: str, parts: Sequence[str]) -> Cascade:
             cut(einsum.output, shown=shown), expression, einsum.reduce, einsum.predicate
         )
     return draft.done()
+
+
+def _check_parts(cascade: Cascade, rank: str, parts: Sequence[str]) -> None:
+    """Raises NotApplicableError unless parts have names of their own, and so their variables."""
+    taken = {name: "function" for name in (*FUNCTIONS, *WHOLE_FUNCTIONS)}
+    taken |= {p.name: "parameter" for p in cascade.parameters}
+    taken |= {t.name: "table" for t in cascade.tables}
+    taken |= {t.name: "tensor" for t in cascade.tensors}
+    taken |= dict.fromkeys(dict(cascade.variables), "rank variable")
+    taken |= {r: "rank" for root in cascade.ranks for r in (root, *cascade.parts(root))}
+    expected = f"expected two parts or more, such as {rank}={rank}1,{rank}0, outermost first"
+    why = f"there is {len(parts)}" if len(parts) < 2 else ""
+    for number, part in enumerate(parts):
+        if not re.fullmatch("[A-Z][A-Z0-9]*", part):
+            why = why or f"{part!r} is no name: a capital letter, then capitals and digits"
+        elif part in parts[:number]:
+            why = why or f"{part} is there twice"
+        for name in (part, part.lower()):
+            if name in taken:
+                why = why or f"{name} is a {taken[name]} already"
+    if why:
+        raise NotApplicableError(f"{rank}: {expected}; {why}")
 
 
 def inline(cascade: Cascade, name: str) -> Cascade:
@@ -151,13 +170,13 @@ def factor(cascade: Cascade, name: str) -> Cascade:
     gone = set(einsum.reduced)
     kept = set(einsum.iterated) - gone
     draft = Draft(cascade)
-    terms = _terms(einsum.expression, gone, cascade) if group is PRODUCTS else None
+    terms = _terms(einsum.expression, gone) if group is PRODUCTS else None
     signed = terms if terms is not None else [(1, chain(einsum.expression, group))]
     parts: list[list[Expression]] = [[], []]
     pulled = False
     for sign, of in signed:
         sides = [
-            [[e for e in side if bool(used(e, cascade) & gone) == inner] for inner in (True, False)]
+            [[e for e in side if bool(used(e) & gone) == inner] for inner in (True, False)]
             for side in (of.plus, of.minus)
         ]
         inside = Chain(tuple(sides[0][0]), tuple(sides[1][0]))
@@ -172,8 +191,8 @@ def factor(cascade: Cascade, name: str) -> Cascade:
             for v in einsum.iterated
             if v not in gone
             and (
-                v in used(expression, cascade)
-                or any(v in used_whole(c, cascade) for c in einsum.predicate)
+                v in used(expression)
+                or any(v in looked_at(c, einsum, cascade) for c in einsum.predicate)
             )
         ]
         access = draft.add(
@@ -190,7 +209,7 @@ def factor(cascade: Cascade, name: str) -> Cascade:
     return draft.done()
 
 
-def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tuple[int, Chain]]:
+def _terms(expression: Expression, gone: set[str]) -> list[tuple[int, Chain]]:
     """Products whose signed sum it is; sums inside are multiplied out where something can then be
     pulled out of a part of them."""
     summed = chain(expression, SUMS)
@@ -199,7 +218,7 @@ def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tup
             (outer * sign, term)
             for outer, side in ((1, summed.plus), (-1, summed.minus))
             for part in side
-            for sign, term in _terms(part, gone, cascade)
+            for sign, term in _terms(part, gone)
         ]
     sign = -1 if summed.minus else 1
     (only,) = summed.plus or summed.minus or (expression,)
@@ -207,29 +226,21 @@ def _terms(expression: Expression, gone: set[str], cascade: Cascade) -> list[tup
     for number, one in enumerate(of.plus):
         inner = chain(one, SUMS)
         every = (*inner.plus, *inner.minus)
-        if (
-            len(every) > 1
-            and used(one, cascade) & gone
-            and any(_has_free(e, gone, cascade) for e in every)
-        ):
+        if len(every) > 1 and used(one) & gone and any(_has_free(e, gone) for e in every):
             rest = (*of.plus[:number], *of.plus[number + 1 :])
             return [
                 (sign * outer * s, term)
                 for outer, side in ((1, inner.plus), (-1, inner.minus))
                 for part in side
-                for s, term in _terms(
-                    joined(Chain((part, *rest), of.minus), PRODUCTS), gone, cascade
-                )
+                for s, term in _terms(joined(Chain((part, *rest), of.minus), PRODUCTS), gone)
             ]
     return [(sign, of)]
 
 
-def _has_free(product: Expression, gone: set[str], cascade: Cascade) -> bool:
+def _has_free(product: Expression, gone: set[str]) -> bool:
     """Whether a factor of it that is no number does not depend on these variables."""
     of = chain(product, PRODUCTS)
-    return any(
-        not isinstance(e, Literal) and not used(e, cascade) & gone for e in (*of.plus, *of.minus)
-    )
+    return any(not isinstance(e, Literal) and not used(e) & gone for e in (*of.plus, *of.minus))
 
 
 def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
@@ -251,14 +262,14 @@ def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
     if group and len(chain(einsum.expression, SUMS).plus) > 1 and group is PRODUCTS:
         of = Chain((einsum.expression,))
     sides = [
-        [[e for e in side if bool(used(e, cascade) & gone) == within] for within in (True, False)]
+        [[e for e in side if bool(used(e) & gone) == within] for within in (True, False)]
         for side in (of.plus, of.minus)
     ]
     if not any(sides[0][0] + sides[1][0]):
         raise NotApplicableError(f"{name}: nothing of it depends on {', '.join(inner)}")
     inside = joined(Chain(tuple(sides[0][0]), tuple(sides[1][0])), group or SUMS)
-    looked_at = {v for c in einsum.predicate for v in used_whole(c, cascade)}
-    over = [v for v in einsum.iterated if v not in gone and v in used(inside, cascade) | looked_at]
+    needed = used(inside) | {v for c in einsum.predicate for v in looked_at(c, einsum, cascade)}
+    over = [v for v in einsum.iterated if v not in gone and v in needed]
     local = draft.add(f"L{name}", over, inside, reduce=einsum.reduce, predicate=einsum.predicate)
     if set(draft.einsums[local.tensor].reduced) != gone:
         raise NotApplicableError(f"{name}: {', '.join(inner)} would not be gone over any more")
@@ -339,7 +350,7 @@ def _one_shared(cascade: Cascade) -> Cascade | None:
 
 def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Cascade | None:
     draft = Draft(cascade)
-    over = used(call, cascade)
+    over = used(call)
     readers = [
         e
         for e in cascade.einsums

@@ -71,7 +71,7 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
         return "no meaning"
     if first.error:
         return f"a value for what had none: {first.error}"
-    if _largest(first.values) > LARGEST:
+    if _largest(first.values) > LARGEST or _overflows(before, first.values):
         return "large"
     if second.error and _largest(first.values) > EXPONENT:
         return "large"
@@ -90,6 +90,19 @@ def verdict(before: Cascade, after: Cascade, given: Arrays) -> str:
         if not same.all():
             return f"{name} differs: {a[~same][:3]} and {b[~same][:3]}"
     return "same"
+
+
+def _overflows(cascade: Cascade, values: Arrays) -> bool:
+    """Whether an infinite value is made of finite ones, other than by a maximum of nothing: laws
+    are of real numbers."""
+    infinite = {name for name, array in values.items() if np.isinf(array).any()}
+    return any(
+        e.name in infinite
+        and cascade.tensor(e.name).initial is None
+        and not (e.reduced and e.reduce in ("max", "min"))
+        and infinite.isdisjoint(a.tensor for a in e.inputs)
+        for e in cascade.einsums
+    )
 
 
 def _largest(values: Arrays) -> float:

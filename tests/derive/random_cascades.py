@@ -24,6 +24,8 @@ LEADING = (
     "exp({a} - {b})",
     "exp({a} - {b}) * {c}",
     "exp({a} - {b}) / {c}",
+    "exp(0.5 * ({a} - {b}))",
+    "exp(({a} - {b}) / {c})",
     "exp({a} - {b}) * square({c} - {a})",
     "subexp({a}, {b})",
     "square({a} - {b})",

@@ -30,6 +30,8 @@ RUNNING_MAX = "G[r] = X[r,n] :: max"
 RUNS = "S[r,n+1] = S[r,n] + X[r,n]"
 LOCAL = ("L[r,n1] = X[r,n1,n0] :: max", "G[r] = L[r,n1] :: max")
 
+PARTS = "N: expected two parts or more, such as N=N1,N0, outermost first"
+
 REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
     # partition
     (
@@ -54,11 +56,27 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
     ),
     (
         lambda: partition(rows("T[r] = X[r,n]"), "N", ("N1",)),
-        "N is cut into two parts or more, with names of their own",
+        f"{PARTS}; there is 1",
     ),
     (
         lambda: partition(rows("T[r] = X[r,n]"), "N", ("X", "R")),
-        "N is cut into two parts or more, with names of their own",
+        f"{PARTS}; X is a tensor already",
+    ),
+    (
+        lambda: partition(rows("T[r] = X[r,n]"), "N", ("N1", "R")),
+        f"{PARTS}; R is a rank already",
+    ),
+    (
+        lambda: partition(rows("T[r] = X[r,n]"), "N", ("n1", "n0")),
+        f"{PARTS}; 'n1' is no name: a capital letter, then capitals and digits",
+    ),
+    (
+        lambda: partition(rows("T[r] = X[r,n]"), "N", ("N1", "N1")),
+        f"{PARTS}; N1 is there twice",
+    ),
+    (
+        lambda: partition(rows("T[r] = X[r,n]"), "N", ("MAX", "MIN")),
+        f"{PARTS}; max is a function already",
     ),
     # inline
     (lambda: inline(rows(*SHIFTED, "T[r] = S[r]"), "S"), "S is a reduction"),
@@ -163,7 +181,7 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
     ),
     (
         lambda: run(rows("T[r] = X[r,n] | n <= r"), "T", "N"),
-        "T: its predicate leaves out whole steps of N; cut the rank",
+        "T: its predicate leaves out whole steps of N; cut the rank (--partition)",
     ),
     (
         lambda: run(run(rows(RUNNING_MAX, "T[r] = abs(X[r,n] - G[r])"), "G", "N"), "T", "N"),
@@ -173,9 +191,28 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
         lambda: run(run(rows(RUNNING_MAX, "T[r] = max(X[r,n], G[r]) :: max"), "G", "N"), "T", "N"),
         "T[r] = max(X[r,n], RG[r,N]) :: max: no correction is known when RG changes",
     ),
-    (  # the shift of a maximum from nothing is no number
-        lambda: run(run(rows(RUNNING_MAX, "T[r] = square(X[r,n] - G[r])"), "G", "N"), "T", "N"),
-        "T: RG is infinite before the first step",
+    (
+        lambda: run(rows("T[r] = X[r,n1,n0] | n1 >= 1", cut=True), "T", "N1"),
+        "T: its predicate leaves out whole steps of N1",
+    ),
+    (
+        lambda: run(
+            run(
+                run(
+                    rows(
+                        "G[r] = X[r,n]", "S[r] = Y[r,n]", "T[r] = (X[r,n] - G[r]) * (Y[r,n] - S[r])"
+                    ),
+                    "G",
+                    "N",
+                ),
+                "S",
+                "N",
+            ),
+            "T",
+            "N",
+        ),
+        "T[r] = (X[r,n] - RG[r,N]) * (Y[r,n] - RS[r,N]): polynomials of one changing value are "
+        "looked for, not of RG and RS",
     ),
     (
         lambda: run(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accelsim.cascade import cascade_from_text, interpret
-from accelsim.derive import NotApplicableError, derive, localise, split, ways
+from accelsim.cascade import Cascade, cascade_from_text, interpret, show
+from accelsim.derive import NotApplicableError, derive, localise, split, trial, ways
+from accelsim.errors import AccelsimError
 from tests.derive.texts import text
 
 WEIGHTED = (
@@ -53,3 +54,162 @@ def test_fourth_moments() -> None:
     data = np.random.default_rng(0).normal(size=(2, 12)) + 5
     found = interpret(made.cascade, {"X": data}, {"N0": 4})["T"]
     assert found == pytest.approx(((data - data.mean(1)[:, None]) ** 4).sum(1))
+
+
+def check(before: Cascade, after: Cascade, *, negative: bool = False, many: int = 40) -> None:
+    """Equal numbers on random shapes of rows and tiles. negative: U is below 0."""
+    rng = np.random.default_rng(5)
+    for _ in range(many):
+        rows, outer, inner = (int(n) for n in rng.integers(1, 6, 3))
+        sizes = {"R": rows, "N": outer * inner}
+        shapes = {"N1": outer, "N0": inner} if after.partitions else {}
+        inputs = {
+            name: rng.normal(size=[sizes[r] for r in before.tensor(name).ranks])
+            for name in before.inputs
+        }
+        if negative:
+            inputs["U"] = -np.abs(inputs["U"]) - 0.1
+        a = interpret(before, inputs, sizes)["T"]
+        b = interpret(after, inputs, {**sizes, **shapes})["T"]
+        assert b == pytest.approx(a, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+SCALED = ("2 * (X[r,n] - G[r])", "(X[r,n] - G[r]) / U[r]", "(X[r,n] - G[r]) * U[r] * 0.5")
+
+
+@pytest.mark.parametrize("mask", ["", " | n <= r", " | n >= 2 * r"])
+@pytest.mark.parametrize("parts", [(), ("N1", "N0")], ids=["whole", "cut"])
+@pytest.mark.parametrize("exponent", SCALED)
+def test_scaled_exponents(exponent: str, parts: tuple[str, ...], mask: str) -> None:
+    """Every way, also where rows or tiles see nothing, and whatever the sign of the scale."""
+    lines = (f"G[r] = X[r,n] :: max{mask}", f"T[r] = exp({exponent}) * Y[r,n]{mask}")
+    before = cascade_from_text(text(*lines))
+    for one in ways(before, "N", parts):
+        assert one.cost.passes == (1 if one.way != "deferred" and (parts or not mask) else 2)
+        check(before, one.cascade)
+        check(before, one.cascade, negative="U" in before.inputs)
+
+
+MASKED = (
+    "C[r] = 1 + 0 * X[r,n] | MASK",
+    "S[r] = X[r,n] | MASK",
+    "MU[r] = S[r] / C[r]",
+    "T[r] = square(X[r,n] - MU[r]) | MASK",
+)
+
+
+def masked_variance(mask: str) -> Cascade:
+    return cascade_from_text(text(*(line.replace("MASK", mask) for line in MASKED)))
+
+
+@pytest.mark.parametrize("mask", ["n <= r", "n % 3 == 0", "n <= r or n % 2 == 0"])
+def test_variance_under_a_mask(mask: str) -> None:
+    """The sum of a constant is the number of points that the mask leaves, which is summed too."""
+    before = masked_variance(mask)
+    found = derive(ways(before, "N", ("N1", "N0")))
+    assert (found.way, found.cost.passes) == ("running", 1)
+    assert (found.error or 0) < 1e-12
+    check(before, found.cascade)
+
+
+def test_sums_of_coordinates() -> None:
+    lines = ("S[r] = X[r,n]", "MU[r] = S[r] / N", "T[r] = n * (X[r,n] - MU[r])")
+    before = cascade_from_text(text(*lines))
+    for parts in ((), ("N1", "N0")):
+        found = derive(ways(before, "N", parts))
+        assert (found.way, found.cost.passes) == ("running", 1)
+        check(before, found.cascade)
+
+
+DECLARED = """\
+cascade: declared
+source: a test
+ranks: {R: rows, N: samples}
+partitions: {N: [N1, N0]}
+variables: {k1: N1, k0: N0}
+tensors: {X: [R, N1, N0], G: [R], E: [R, N1, N0], S: [R], T: [R]}
+outputs: [T]
+einsums: |
+  G[r] = X[r,k1,k0] :: max | n <= r
+  E[r,k1,k0] = exp(X[r,k1,k0] - G[r]) | n <= r
+  S[r] = E[r,k1,k0] | n <= r
+  T[r] = E[r,n1,n0] / S[r] * X[r,n1,n0] | n <= r
+"""
+
+
+def test_other_variables_over_parts() -> None:
+    """The n of a predicate is made of those that its statement goes over."""
+    renamed = DECLARED.replace("k1,k0", "n1,n0").replace("variables: {k1: N1, k0: N0}\n", "")
+    before = cascade_from_text(DECLARED)
+    found, plain = ways(before, "N"), ways(cascade_from_text(renamed), "N")
+    assert [one.cost.passes for one in found] == [one.cost.passes for one in plain] == [2, 1, 1, 2]
+    x = np.random.default_rng(2).normal(size=(9, 12))
+    for one in found:
+        for inner in (1, 2, 4):
+            shapes = {"N0": inner}
+            a = interpret(before, {"X": x}, shapes)["T"]
+            assert interpret(one.cascade, {"X": x}, shapes)["T"] == pytest.approx(a)
+
+
+ROOT = (
+    "A[r] = X[r,n]",
+    "B[r] = square(X[r,n])",
+    "D[r] = sqrt(B[r] / N - square(A[r] / N))",
+    "T[r] = square(X[r,n] - D[r])",
+)
+
+
+@pytest.mark.parametrize("parts", [(), ("N1", "N0")], ids=["whole", "cut"])
+def test_a_root_of_part_of_a_sum(parts: tuple[str, ...]) -> None:
+    """Of one value, or of equal ones, it is 0, and by rounding below."""
+    before = cascade_from_text(text(*ROOT))
+    found = derive(ways(before, "N", parts))
+    assert found.cost.passes == 1
+    x = np.tile([0.1, 0.1, 0.1, 0.7, 1.1, 5.3], (1, 2))
+    a = interpret(before, {"X": x})["T"]
+    for inner in (1, 2, 3, 4, 6, 12):
+        b = interpret(found.cascade, {"X": x}, {"N0": inner} if parts else {})["T"]
+        assert b == pytest.approx(a)
+
+
+def test_a_logarithm_of_part_of_a_sum() -> None:
+    """It may be of nothing, or of less than that: what is used in its place is a number."""
+    lines = ("S[r] = X[r,n]", "L[r] = log(S[r])", "T[r] = square(X[r,n] - L[r])")
+    before = cascade_from_text(text(*lines))
+    found = derive(ways(before, "N"))
+    assert (found.way, found.cost.passes) == ("running", 1)
+    inputs = {"X": np.array([[0.0, -1, 3, 1]])}
+    a = interpret(before, inputs)["T"]
+    assert interpret(found.cascade, inputs)["T"] == pytest.approx(a)
+
+
+def test_trials_have_inputs_on_which_the_source_has_numbers() -> None:
+    """The logarithm of a sum of either sign may have none; of a positive one it has."""
+    before = cascade_from_text(text("S[] = U[r]", "T[] = log(S[])"))
+    tried = trial.trials(before, {})
+    assert len(tried.usual) == 1
+    wrong = cascade_from_text(show(before).replace("log(S[])", "log(S[]) + 1"))
+    assert tried.apart(before) == 0
+    assert tried.apart(wrong) > 0.01
+
+
+def test_sums_that_cancel_are_no_measure() -> None:
+    """A third moment of two points is 0 but for rounding, which no rewrite keeps."""
+    lines = ("S[] = U[r]", "T[] = (U[r] - S[] / R) * square(U[r] - S[] / R)")
+    found = derive(ways(cascade_from_text(text(*lines)), "R"))
+    assert found.cost.passes == 1
+
+
+def test_tiles_are_proposed_where_they_have_a_form() -> None:
+    with pytest.raises(AccelsimError, match="has a form: --partition N=N1,N0"):
+        derive(ways(masked_variance("n <= r"), "N"))
+    kept = ("G[r] = X[r,n] :: max", "T[r,n] = exp(X[r,n] - G[r])")
+    with pytest.raises(AccelsimError) as refused:
+        derive(ways(cascade_from_text(text(*kept)), "N"))
+    assert "--partition" not in str(refused.value)
+
+
+def test_a_form_without_numbers_is_told() -> None:
+    lines = ("S[r] = X[r,n]", "MU[r] = S[r] / N", "T[r] = exp(X[r,n] - MU[r])")
+    with pytest.raises(AccelsimError, match="1 pass is known, but gives no number on adversarial"):
+        derive(ways(cascade_from_text(text(*lines)), "N"))
