@@ -25,7 +25,7 @@ STUDY = """sweep: real
 source: here
 axes:
   batch: [1, 0, 2]
-  buffer: {powers: [8 MiB, 32 MiB], set: arch.levels.global_buffer.capacity}
+  memory: {powers: [25 GiB/s, 400 GiB/s], of: 4, set: arch.levels.dram.bandwidth}
   seq_len: {range: [256, 512], step: 256}
 cases:
   - workload: bert
@@ -61,11 +61,12 @@ def test_rows_are_those_of_single_runs(tmp_path: Path) -> None:
     text = STUDY.replace("[1, 0, 2]", "[1, 2]")
     (found, same) = (json.loads(ran(study(tmp_path, t), "--json").stdout) for t in (text, text))
     assert found == same
+    assert len({row["cycles"] for row in found}) == 12
     for row in found:
         assert "error" not in row
         settings = [
             f"workload.ranks.B={row['batch']}",
-            f"arch.levels.global_buffer.capacity={row['buffer']}",
+            f"arch.levels.dram.bandwidth={row['memory']}",
         ]
         words = ["run", "--mapping", "fusemax__attention_1pass", "--model", "bert", "--json"]
         words += ["--seq-len", str(row["seq_len"])]
@@ -99,7 +100,7 @@ def test_an_absent_axis_in_a_setting_is_named(tmp_path: Path) -> None:
     (found,) = {row["error"] for row in json.loads(ran(path, "--json").stdout)} - {None}
     assert found == "case 1: {n} is absent here, in 'workload.ranks.B={n}'"
     shown = CliRunner().invoke(app, ["check", str(path)])
-    assert "at batch 0, buffer 8 MiB, seq_len 256:\ncase 1: {n} is absent" in shown.stdout
+    assert "at batch 0, memory 25 GiB/s, seq_len 256:\ncase 1: {n} is absent" in shown.stdout
 
 
 def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
 def test_no_point_is_no_row(tmp_path: Path) -> None:
     path = study(tmp_path, STUDY + "constraints: [seq_len < 1]\n")
     assert ran(path, "--csv", tmp_path / "rows.csv").exit_code == 0
-    assert (tmp_path / "rows.csv").read_text().startswith("batch,buffer,seq_len,dram_bytes,")
+    assert (tmp_path / "rows.csv").read_text().startswith("batch,memory,seq_len,dram_bytes,")
     shown = ran(path, "--out", tmp_path / "out", "--json")
     assert (shown.exit_code, json.loads(shown.stdout)["rows"]) == (0, 0)
 
