@@ -2,7 +2,7 @@
 
 from accelsim.explore.published import load as load_published
 from accelsim.explore.study import check_figures, study_figures
-from accelsim.explore.sweep import check_points, load, rows, write_csv
+from accelsim.explore.sweep import check_points, load, rows, timeline, write_csv
 
 __all__ = [
     "check_figures",
@@ -11,5 +11,6 @@ __all__ = [
     "load_published",
     "rows",
     "study_figures",
+    "timeline",
     "write_csv",
 ]

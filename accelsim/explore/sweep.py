@@ -18,6 +18,7 @@ from accelsim.execute.formats import format_named
 from accelsim.execute.written import read_formats
 from accelsim.explore.executed import executed
 from accelsim.files import write_output
+from accelsim.report.timeline import Span, spans
 from accelsim.results import Result
 from accelsim.spec.studies import CaseSpec, SweepSpec
 
@@ -376,3 +377,27 @@ def _listed(value: Any) -> list[Any]:
 def _outermost(result: Result) -> float:
     """Bytes to and from the outermost level."""
     return sum(next(iter(result.traffic_bytes.values())).values())
+
+
+def timeline(document: spec.Document[SweepSpec], axes: Row, *, record: int) -> list[Span]:
+    """The tasks of a point's runs, run again: of each phase the first `record`.
+
+    The runs follow one another; of several, a task's tile begins with the name of its run.
+    """
+    workload, runs = _asked(document, axes)
+    out: list[Span] = []
+    begin = 0.0
+    for name, run in runs.items():
+        made = verbs.simulate(
+            run.mapping,
+            workload,
+            axes.get("seq_len"),
+            settings=run.settings,
+            warm=document.spec.warm,
+            record=record,
+        )
+        own = f"{name} " if len(runs) > 1 else ""
+        found = spans(made.program, made.execution, begin)
+        out += [(server, task, start, end, own + tile) for server, task, start, end, tile in found]
+        begin += made.result.seconds
+    return out

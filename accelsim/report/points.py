@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 MANIFEST = "study.json"
 BEST = ("min", "max")
+MOST = 200_000
+"""Points of a page: more would make it hundreds of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Points:
     and `write` -> column, `energy` part -> column, `waits` unit -> cause -> column.
     point: [N] how points are called. axes: [N] values each. measures: [N] each, not a number where
     a point has none. error: [N] why a point failed, None where it did not.
+    feasible: [N] whether a point keeps the study's constraints.
     measured: column -> its measure (docs/studies.md), where a sweep gave it another name.
     """
 
@@ -39,6 +42,7 @@ class Points:
     axes: dict[str, list[Any]]
     measures: dict[str, Floats]
     error: list[str | None]
+    feasible: npt.NDArray[np.bool_]
     breakdown: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, str] = field(default_factory=dict)
 
@@ -70,16 +74,18 @@ def read(folder: Path) -> Points:
             raise AccelsimError(f"{folder}: its points have no column {name!r}")
     if not table.num_rows:
         raise AccelsimError(f"{folder}: holds no points")
+    if table.num_rows > MOST:
+        message = f"{folder}: holds {table.num_rows:,} points; a page shows up to {MOST:,}"
+        raise AccelsimError(message)
     axes = {name: table.column(name).to_pylist() for name in manifest["axes"]}
     measures = {}
     for name in table.column_names:
-        if name not in axes and name not in ("point", "error"):
+        if name not in axes and name not in ("point", "error", "feasible"):
             measures[name] = _floats(folder, name, table.column(name))
     unknown = [name for name in manifest["objectives"] if name not in measures]
     if unknown:
         raise AccelsimError(f"{folder / MANIFEST}: objectives: no measure {unknown[0]!r}")
     has_errors = "error" in table.column_names
-    columns = manifest.get("columns")
     return Points(
         name=str(manifest["name"]),
         description=str(manifest.get("description") or ""),
@@ -88,9 +94,17 @@ def read(folder: Path) -> Points:
         axes=axes,
         measures=measures,
         error=table.column("error").to_pylist() if has_errors else [None] * table.num_rows,
+        feasible=_feasible(table),
         breakdown=manifest.get("breakdown") or {},
-        measured=columns if isinstance(columns, dict) else {},
+        measured=manifest.get("measured") or {},
     )
+
+
+def _feasible(table: pyarrow.Table) -> npt.NDArray[np.bool_]:
+    """Whether points keep the constraints; so do all where a study has none."""
+    if "feasible" not in table.column_names:
+        return np.ones(table.num_rows, np.bool_)
+    return np.array([kept is not False for kept in table.column("feasible").to_pylist()])
 
 
 def _manifest(path: Path) -> dict[str, Any]:

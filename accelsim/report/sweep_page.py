@@ -13,19 +13,19 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from accelsim.errors import AccelsimError
 from accelsim.report import packed
 from accelsim.report.front import front, spread
 from accelsim.report.meaning import WAITS, meaning
 from accelsim.report.points import Floats, Points
+from accelsim.report.timeline import Span
 
-Span = tuple[str, str, float, float, str]
-"""One task: its server, its name, start and end in seconds, its tile as text."""
 SCRIPTS = (
     "data.js",
     "choice.js",
@@ -72,31 +72,29 @@ def page(points: Points, timelines: Mapping[int, Sequence[Span]]) -> str:
     return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
-def timelines(
-    points: Points,
-    timeline: Callable[[int], Sequence[Span]],
-    *,
-    most: int,
-    asked: Sequence[int] = (),
-) -> dict[int, Sequence[Span]]:
-    """Row -> the timeline of its point, for the points asked for and up to `most` of the front.
+def rows_of_timelines(points: Points, *, most: int, asked: Sequence[int] = ()) -> list[int]:
+    """Rows of the points asked for, by their numbers, and of up to `most` of the front.
 
-    timeline: a point's number to its tasks. Raises AccelsimError for no point, or a failing one.
+    Raises AccelsimError for no point, or a failing one.
     """
     rows = {points.row(point): None for point in asked}
+    for row in rows:
+        if points.error[row] is not None:
+            raise AccelsimError(f"point {points.point[row]} has no timeline: {points.error[row]}")
     values = _less_is_better(points)
     for row in spread(front(values), values, most) if most else ():
         rows.setdefault(row)
-    return {row: timeline(int(points.point[row])) for row in rows}
+    return list(rows)
 
 
 def _less_is_better(points: Points) -> Floats:
-    """[N, K] the objectives, those to be large negated; not a number where a point failed."""
+    """[N, K] the objectives, those to be large negated; not a number where
+    a point failed or does not keep the constraints."""
     failed = np.array([message is not None for message in points.error])
     signs = {"min": 1.0, "max": -1.0}
     columns = [signs[best] * points.measures[name] for name, best in points.objectives.items()]
     values = np.stack(columns, axis=1) if columns else np.empty((len(failed), 0))
-    values[failed] = np.nan
+    values[failed | ~points.feasible] = np.nan
     return values
 
 
@@ -111,6 +109,7 @@ def document(points: Points, timelines: Mapping[int, Sequence[Span]]) -> dict[st
         "columns": [*_axes(points), *_measures(points)],
         "front": packed.rows(front(_less_is_better(points))),
         "errors": packed.codes(points.error),
+        "outside": packed.rows(np.nonzero(~points.feasible)[0]),
         "breakdown": points.breakdown,
         "causes": WAITS,
         "timelines": [{"row": row, **_spans(spans)} for row, spans in timelines.items()],
@@ -119,7 +118,12 @@ def document(points: Points, timelines: Mapping[int, Sequence[Span]]) -> dict[st
 
 def _axes(points: Points) -> list[dict[str, Any]]:
     return [
-        {"name": name, "role": "axis", "about": "an axis of the study", "data": packed.codes(values)}
+        {
+            "name": name,
+            "role": "axis",
+            "about": "an axis of the study",
+            "data": packed.codes(values),
+        }
         for name, values in points.axes.items()
     ]
 
@@ -132,6 +136,7 @@ def _measures(points: Points) -> list[dict[str, Any]]:
         out.append(
             {
                 "name": name,
+                "label": _label(name, points),
                 "role": "objective" if is_objective else "measure",
                 "unit": known.unit,
                 "factor": known.factor,
@@ -141,6 +146,13 @@ def _measures(points: Points) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _label(name: str, points: Points) -> str:
+    """A measure's name as the page shows it: without a unit that is not the one shown."""
+    short = name.replace("_pj", "").replace("_um2", "")
+    taken = {*points.axes, *points.measures} - {name}
+    return name if short in taken or name in points.measured else short
 
 
 def _spans(spans: Sequence[Span]) -> dict[str, Any]:

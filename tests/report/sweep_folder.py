@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from accelsim.report.sweep_page import Span
+from accelsim.report.timeline import Span
 
 UNITS = {"array_2d": ("QK", "AV"), "array_1d": ("LM", "SLN", "SLD", "RNV")}
 CAUSES = ("data", "slot", "bandwidth", "order", "tail")
@@ -94,7 +94,9 @@ def write(
     *,
     name: str = "attention on spatial arrays",
     description: str = "Sequence lengths, arrays, buffers and mappings of one attention layer.",
-    messages: tuple[str, ...] = ("mapping: K does not fit: needs 9.1 MiB, global_buffer has 8 MiB",),
+    messages: tuple[str, ...] = (
+        "mapping: K does not fit: needs 9.1 MiB, global_buffer has 8 MiB",
+    ),
     without: tuple[str, ...] = (),
     rename: dict[str, str] | None = None,
     extra: dict[str, list[Any]] | None = None,

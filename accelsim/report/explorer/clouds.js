@@ -30,12 +30,8 @@ function axisLayout(column, log) {
   } else if (column.levels && column.levels.length <= 10) {
     layout.tickvals = column.levels;
     layout.ticktext = column.levels.map(shortNumber);
-  } else if (log) layout.dtick = tickStep(column.extent);
+  }
   return layout;
-}
-// On a log axis: 1, 2 and 5 where few decades are to be seen, else decades alone.
-function tickStep([least, most]) {
-  return Math.log10(most / least) < 2.5 ? "D2" : 1;
 }
 
 function baseLayout(x, y) {
@@ -59,13 +55,22 @@ const CONFIG = {
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
 };
 
-// A ring around the chosen point, moved without drawing the points again.
-function ring(x, y) {
-  const shape = {
-    type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y,
-    x0: -9, x1: 9, y0: -9, y1: 9, line: { color: colour("chosen"), width: 3 },
+// A ring around the chosen point: an element above the plot, as a mark in the plot would have all
+// points calculated again whenever another is chosen. at: row -> [x, y].
+function ring(place, at) {
+  const mark = element("span", { class: "ring", "aria-hidden": "true", hidden: true });
+  place.parentElement.append(mark);
+  const move = () => {
+    const { xaxis, yaxis } = place._fullLayout;
+    const [x, y] = choice.row < 0 || failed(choice.row) ? [NaN, NaN] : at(choice.row);
+    const [left, top] = [xaxis.d2p(x), yaxis.d2p(y)];
+    mark.hidden = !(left >= 0 && left <= xaxis._length && top >= 0 && top <= yaxis._length);
+    mark.style.transform = `translate(${xaxis._offset + left}px, ${yaxis._offset + top}px)`;
   };
-  return Number.isFinite(x) && Number.isFinite(y) ? [shape] : [];
+  place.on("plotly_afterplot", move);
+  place.on("plotly_relayouting", move);
+  on("choose", move);
+  move();
 }
 
 // A plot of which each trace has the rows of its points as customdata.
@@ -93,19 +98,26 @@ function rowsShown(wanted) {
   }
   return rows;
 }
-function points(x, y, log, front) {
+const KINDS = [
+  (row) => !onFront[row] && !outside[row], (row) => Boolean(onFront[row]), (row) => Boolean(outside[row])];
+// Points of a kind: 0 any, 1 on the front, 2 outside the constraints.
+function points(x, y, log, kind) {
   const drawable = (row) =>
     Number.isFinite(x[row]) && Number.isFinite(y[row]) &&
     !(log.x && x[row] <= 0) && !(log.y && y[row] <= 0);
-  const rows = rowsShown((row) => Boolean(onFront[row]) === front && drawable(row));
+  const rows = rowsShown((row) => KINDS[kind](row) && drawable(row));
   return {
     type: scatterType, mode: "markers", hoverinfo: "none",
     x: picked(rows, x), y: picked(rows, y), customdata: rows,
-    marker: front
-      ? { symbol: "diamond", size: 9, color: colour("front"),
-          line: { width: 1, color: colour("panel") } }
-      : { size: N > MANY ? 5 : 7, color: colour("dot"), opacity: N > MANY ? 0.55 : 0.75 },
+    marker: [
+      { size: N > MANY ? 5 : 7, color: colour("dot"), opacity: N > MANY ? 0.55 : 0.75 },
+      { symbol: "diamond", size: 9, color: colour("front"), line: { width: 1, color: colour("panel") } },
+      { symbol: "x-thin-open", size: 6, color: colour("dot"), opacity: 0.5 },
+    ][kind],
   };
+}
+function cloud(x, y, log) {
+  return [0, 2, 1].map((kind) => points(x, y, log, kind)); // the front on top
 }
 
 const frontPanel = { x: "", y: "", hue: "", log: { x: false, y: false } };
@@ -131,7 +143,7 @@ function colourBar(column) {
 }
 
 function frontTraces(x, y, log) {
-  const traces = [points(x.values, y.values, log, false), points(x.values, y.values, log, true)];
+  const traces = cloud(x.values, y.values, log);
   const hue = columns.get(frontPanel.hue);
   if (hue) {
     traces.forEach((trace) => coloured(trace, hue));
@@ -141,7 +153,7 @@ function frontTraces(x, y, log) {
   const ends = [best.get(x.name), best.get(y.name)];
   if (objectives.length === 2 && ends[0] && ends[1] && x !== y) {
     // What is dominated begins at this line.
-    const rows = [...traces[1].customdata].sort((a, b) => x.values[a] - x.values[b]);
+    const rows = [...traces[2].customdata].sort((a, b) => x.values[a] - x.values[b]);
     traces.push({
       type: "scatter", mode: "lines", hoverinfo: "skip",
       x: picked(rows, x.values), y: picked(rows, y.values),
@@ -155,13 +167,7 @@ function drawFront() {
   const log = frontPanel.log;
   const layout = baseLayout(axisLayout(x, log.x), axisLayout(y, log.y));
   layout.uirevision = [x.name, y.name, log.x, log.y].join("\n");
-  layout.shapes = frontRing();
   return Plotly.react(byId("front"), frontTraces(x, y, log), layout, CONFIG);
-}
-function frontRing() {
-  const { x, y } = frontPanel;
-  if (choice.row < 0 || failed(choice.row)) return [];
-  return ring(columns.get(x).values[choice.row], columns.get(y).values[choice.row]);
 }
 function frontControls() {
   const offered = [...columns.values()];
@@ -209,6 +215,9 @@ function rooflineData() {
 const roofline = rooflineData();
 const FEW_ROOFS = 8;
 
+function machineOf(row) {
+  return `${stored("peak_tflops", row)} ${stored("dram_bytes_per_second", row)}`;
+}
 function roof(row, [least, most], strong) {
   const peak = stored("peak_tflops", row);
   const bandwidth = stored("dram_bytes_per_second", row);
@@ -232,7 +241,7 @@ function roofs() {
       if (value > 0 && value < Infinity) [least, most] = [Math.min(least, value), Math.max(most, value)];
     }
     if (!choice.shown[row] || some.size > FEW_ROOFS) continue;
-    const key = `${stored("peak_tflops", row)} ${stored("dram_bytes_per_second", row)}`;
+    const key = machineOf(row);
     if (!some.has(key)) some.set(key, row);
   }
   const range = [least / 1.6, most * 1.6];
@@ -243,36 +252,34 @@ function roofs() {
 function drawRoofline() {
   const log = { x: true, y: true };
   const { intensity, rate } = roofline;
-  const axis = (title, unit) => ({
+  const axis = (title) => ({
     title: { text: title, standoff: 10 }, type: "log", gridcolor: colour("grid"),
-    linecolor: colour("line"), automargin: true, exponentformat: "SI", ticksuffix: unit, dtick: 1,
+    linecolor: colour("line"), automargin: true, exponentformat: "SI extended",
   });
-  const layout = baseLayout(axis("operations per byte (FLOP/B)", ""), axis("operations a second (FLOP/s)", ""));
+  const layout = baseLayout(axis("operations per byte (FLOP/B)"), axis("operations a second (FLOP/s)"));
   layout.uirevision = "roofline";
-  layout.shapes = rooflineRing();
-  const cloud = [points(intensity, rate, log, false), points(intensity, rate, log, true)];
-  return Plotly.react(byId("roofline"), [...cloud, ...roofs()], layout, CONFIG);
-}
-function rooflineRing() {
-  if (choice.row < 0 || failed(choice.row)) return [];
-  return ring(roofline.intensity[choice.row], roofline.rate[choice.row]);
+  const drawn = [...cloud(intensity, rate, log), ...roofs()];
+  return Plotly.react(byId("roofline"), drawn, layout, CONFIG);
 }
 
 function startClouds() {
   frontControls();
   const legend = byId("front-legend");
-  const ends = objectives.map((column) => `${column.name} (${column.better})`).join(", ");
+  const ends = objectives.map((column) => `${column.label} (${column.better})`).join(", ");
   legend.append(element("b", { class: "swatch front", text: "Diamonds" }),
     ` are on the front: no other point is better in one of ${ends || "the objectives"} and no worse in the others; points alike in all are kept. `,
     element("b", { class: "swatch chosen", text: "The ring" }), " is the chosen point.");
+  if (outside.includes(1)) legend.append(" Crosses do not keep the study's constraints.");
   const drawn = [drawFront()];
   listen(byId("front"), () =>
     [frontPanel.x, frontPanel.y, frontPanel.hue]
       .map((name) => columns.get(name))
       .filter((column) => column && column.role === "measure"));
+  ring(byId("front"), (row) => [frontPanel.x, frontPanel.y].map((name) => columns.get(name).values[row]));
   const place = byId("roofline");
   if (roofline) {
     drawn.push(drawRoofline());
+    ring(place, (row) => [roofline.intensity[row], roofline.rate[row]]);
     listen(place, () => ["tflops", "dram_bytes"].map((n) => columns.get(n)).filter(Boolean));
   } else missing(place, "Needs the measures dram_bytes, seconds, and flops or tflops.");
   on("filter", () => {
@@ -284,16 +291,18 @@ function startClouds() {
     if (roofline) drawRoofline();
   });
   on("choose", () => {
-    Plotly.relayout(byId("front"), { shapes: frontRing() });
-    if (roofline) moveRoofline();
+    if (roofline && roofline.roofs) moveRoof();
   });
   return Promise.all(drawn);
 }
-// The roofs are those of the chosen machine: of many points, only the lines are drawn again.
-let roofDrawn = "";
-function moveRoofline() {
-  const key = `${stored("peak_tflops", choice.row)} ${stored("dram_bytes_per_second", choice.row)}`;
-  if (roofline.roofs && key !== roofDrawn) drawRoofline();
-  else Plotly.relayout(byId("roofline"), { shapes: rooflineRing() });
-  roofDrawn = key;
+// After the other panels: with the roof, all of its points are drawn again.
+let [roofDrawn, roofWaiting] = ["", 0];
+function moveRoof() {
+  clearTimeout(roofWaiting);
+  const machine = machineOf(choice.row);
+  if (machine === roofDrawn || failed(choice.row)) return;
+  roofWaiting = setTimeout(() => {
+    roofDrawn = machine;
+    drawRoofline();
+  }, 60);
 }

@@ -74,7 +74,7 @@ function middle(values) {
 //   levels  the distinct values of an axis, in order, else null
 class Column {
   constructor(told) {
-    Object.assign(this, { unit: "", factor: 1, prefixed: false }, told);
+    Object.assign(this, { unit: "", factor: 1, prefixed: false, label: told.name }, told);
   }
   once(name, value) {
     Object.defineProperty(this, name, { value });
@@ -85,14 +85,14 @@ class Column {
   }
   get labels() {
     const of = this.coding && this.coding.of;
-    const named = of && !of.every((value) => typeof value === "number");
+    const named = of && !of.every((value) => value === null || typeof value === "number");
     return this.once("labels", named ? of.map((v) => (v === null ? "none" : String(v))) : null);
   }
   get raw() {
     if (!this.coding) return this.once("raw", numbers(this.data));
     const { of, codes } = this.coding;
     if (this.labels) return this.once("raw", codes);
-    return this.once("raw", Float64Array.from(codes, (code) => of[code]));
+    return this.once("raw", Float64Array.from(codes, (code) => of[code] ?? NaN));
   }
   get prefix() {
     if (!this.prefixed) return this.once("prefix", [1, ""]);
@@ -108,8 +108,9 @@ class Column {
   }
   get levels() {
     if (!this.coding) return this.once("levels", null);
-    const of = this.labels ? this.labels.map((_, code) => code) : [...this.coding.of];
-    return this.once("levels", this.labels ? of : of.sort((a, b) => a - b));
+    if (this.labels) return this.once("levels", this.labels.map((_, code) => code));
+    const of = this.coding.of.filter((value) => value !== null);
+    return this.once("levels", of.sort((a, b) => a - b));
   }
   get extent() {
     let least = Infinity;
@@ -125,7 +126,7 @@ class Column {
     return !this.labels && least > 0 && most / least > 20;
   }
   get title() {
-    return this.shownUnit ? `${this.name} (${this.shownUnit})` : this.name;
+    return this.shownUnit ? `${this.label} (${this.shownUnit})` : this.label;
   }
   get better() {
     const end = best.get(this.name);
@@ -148,6 +149,9 @@ const errors = coded(study.errors);
 const frontRows = coded({ of: [], ...study.front }).codes;
 const onFront = new Uint8Array(N);
 for (const row of frontRows) onFront[row] = 1;
+
+const outside = new Uint8Array(N); // does not keep the study's constraints
+for (const row of coded({ of: [], ...study.outside }).codes) outside[row] = 1;
 
 function failed(row) {
   return errors.of[errors.codes[row]] !== null;

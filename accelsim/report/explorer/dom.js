@@ -78,15 +78,19 @@ function showTip(event, title, lines) {
 function hideTip() {
   tip.hidden = true;
 }
+function standing(row) {
+  if (failed(row)) return ", failed";
+  return onFront[row] ? ", on the front" : outside[row] ? ", outside the constraints" : "";
+}
 const TIP_AXES = 10;
 function pointTip(event, row, more = []) {
   const lines = [];
   for (const column of [...axes.slice(0, TIP_AXES), ...objectives, ...more]) {
-    lines.push([column.name, column.textWithUnit(row)]);
+    lines.push([column.label, column.textWithUnit(row)]);
   }
   const rest = axes.length - TIP_AXES;
   if (rest > 0) lines.push(["", `and ${rest} more axes`]);
-  showTip(event, `Point ${ids[row]}${onFront[row] ? ", on the front" : ""}`, lines);
+  showTip(event, `Point ${ids[row]}${standing(row)}`, lines);
 }
 
 // A list to choose a column from, in groups.
@@ -99,7 +103,7 @@ function columnSelect(label, chosen, offered, changed, none) {
     if (!own.length) continue;
     const group = element("optgroup", { label: title });
     for (const column of own) {
-      group.append(element("option", { value: column.name, text: column.name }));
+      group.append(element("option", { value: column.name, text: column.label, title: column.about }));
     }
     select.append(group);
   }

@@ -14,11 +14,14 @@ const failures = (() => {
 })();
 const failedPoints = failures.reduce((total, [, rows]) => total + rows.length, 0);
 
+const outsidePoints = outside.reduce((total, one) => total + one, 0);
+
 function drawHeading() {
   byId("name").textContent = study.name;
   byId("description").textContent = study.description;
   const facts = [counted(N, "point", "points"), counted(axes.length, "axis", "axes"),
     `${counted(frontRows.length, "point", "points")} on the front`,
+    ...(outsidePoints ? [`${counted(outsidePoints, "point", "points")} outside the constraints`] : []),
     failedPoints ? `${counted(failedPoints, "point", "points")} failed` : "none failed"];
   byId("facts").textContent = facts.join(" · ");
 }
@@ -45,12 +48,11 @@ function drawPoint() {
   const list = element("dl", { class: "facts-list" });
   const add = (name, value, title) =>
     list.append(element("dt", { text: name, title }), element("dd", { text: value }));
-  for (const column of objectives) add(column.name, column.textWithUnit(row), `${column.about}, ${column.better}`);
+  for (const column of objectives) add(column.label, column.textWithUnit(row), `${column.about}, ${column.better}`);
   addBounds(add, row);
-  for (const column of axes) add(column.name, column.textWithUnit(row), column.about);
-  const state = failed(row) ? "failed" : onFront[row] ? "on the front" : "not on the front";
+  for (const column of axes) add(column.label, column.textWithUnit(row), column.about);
   place.replaceChildren(
-    element("p", { class: "which" }, element("b", { text: `Point ${ids[row]}` }), `, ${state}`),
+    element("p", { class: "which" }, element("b", { text: `Point ${ids[row]}` }), standing(row) || ", not on the front"),
     frontButtons(), list);
   if (failed(row)) place.append(element("pre", { text: message(row) }));
 }
@@ -137,8 +139,9 @@ function start() {
   startTheme();
   drawHeading();
   drawFailures();
-  const first = along.length ? along[Math.floor(along.length / 2)] : 0;
-  choice.row = runs.has(first) || !runs.size ? first : [...runs.keys()][0];
+  const told = along.filter((row) => runs.has(row));
+  const first = told.length ? told : along;
+  choice.row = first.length ? first[Math.floor(first.length / 2)] : 0;
   drawPoint();
   drawStatus();
   const drawn = startClouds();

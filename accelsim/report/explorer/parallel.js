@@ -62,11 +62,8 @@ function rangeText(least, most) {
   return least === most ? `=${near(least)}` : `${near(least)}..${near(most)}`;
 }
 
-const parallel = { scales: [], gap: 0, width: 0, front: [] };
+const parallel = { scales: [], gap: 0, width: 0, rows: [] };
 
-function lineRows(wanted) {
-  return rowsShown((row) => wanted(row) && parallel.scales.every((scale) => scale.y[row] >= 0));
-}
 function across(index) {
   return SIDE + index * parallel.gap;
 }
@@ -78,12 +75,14 @@ function drawGap(context, index, rows, ink) {
   const distinct = [];
   let most = 1;
   for (const row of rows) {
+    if (from[row] < 0 || to[row] < 0) continue; // an axis that the point has not
     const pair = from[row] * HEIGHT + to[row];
     if (counts[pair]++ === 0) distinct.push(pair);
     if (counts[pair] > most) most = counts[pair];
   }
   // Many different lines are each fainter, or they are one grey field.
   const faintest = Math.max(0.03, Math.min(0.5, 60 / distinct.length));
+  const strongest = Math.max(0.3, Math.min(0.85, 150 / distinct.length));
   const shades = Array.from({ length: SHADES }, () => []);
   for (const pair of distinct) {
     const share = most > 1 ? Math.log(counts[pair]) / Math.log(most) : 0;
@@ -92,7 +91,7 @@ function drawGap(context, index, rows, ink) {
   context.strokeStyle = ink;
   const [left, right] = [across(index), across(index + 1)];
   shades.forEach((pairs, shade) => {
-    context.globalAlpha = faintest + ((0.85 - faintest) * shade) / SHADES;
+    context.globalAlpha = faintest + ((strongest - faintest) * shade) / SHADES;
     for (let start = 0; start < pairs.length; start += 200) {
       context.beginPath();
       for (const pair of pairs.slice(start, start + 200)) {
@@ -105,18 +104,23 @@ function drawGap(context, index, rows, ink) {
   context.globalAlpha = 1;
 }
 function drawLine(context, row, ink, width) {
-  if (parallel.scales.some((scale) => scale.y[row] < 0)) return;
   context.strokeStyle = ink;
   context.lineWidth = width;
   context.beginPath();
-  parallel.scales.forEach((scale, index) => context.lineTo(across(index), ABOVE + scale.y[row]));
+  let joined = false;
+  parallel.scales.forEach((scale, index) => {
+    const [x, y] = [across(index), ABOVE + scale.y[row]];
+    if (joined && scale.y[row] >= 0) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    joined = scale.y[row] >= 0;
+  });
   context.stroke();
 }
 
 function drawLines() {
   const { canvas, width } = parallel;
   const context = sized(canvas, width, ABOVE + HEIGHT + BELOW);
-  const rows = lineRows(() => true);
+  const rows = rowsShown(() => true);
   parallel.rows = rows;
   for (let index = 0; index + 1 < parallel.scales.length; index++) {
     drawGap(context, index, rows, colour("dot"));
@@ -140,6 +144,7 @@ function nearestLine(x, y) {
   const [from, to] = [scales[index].y, scales[index + 1].y];
   let [best, distance] = [-1, 8];
   for (const row of parallel.rows) {
+    if (from[row] < 0 || to[row] < 0) continue;
     const away = Math.abs(from[row] + (to[row] - from[row]) * share + ABOVE - y);
     if (away < distance || (away === distance && onFront[row])) [best, distance] = [row, away];
   }
@@ -157,7 +162,7 @@ function drawAxes() {
     const { column } = scale;
     const group = svg("g", { transform: `translate(${across(index)},${ABOVE})` });
     const name = svg("text", { y: -24, "text-anchor": "middle", class: "name" },
-      fitted(measure, column.name, parallel.gap - 14));
+      fitted(measure, column.label, parallel.gap - 14));
     name.append(svg("title", {}, `${column.title}: ${column.about || ""}`));
     const note = [column.shownUnit, { min: "↓ is better", max: "↑ is better" }[best.get(column.name)]];
     const unit = svg("text", { y: -9, "text-anchor": "middle", class: "unit" },
@@ -172,7 +177,7 @@ function drawAxes() {
     }
     const kept = svg("rect", { x: -7, width: 14, class: "kept", y: 0, height: 0 });
     const grip = svg("rect", { x: -13, width: 26, y: -6, height: HEIGHT + 12, class: "grip" });
-    grip.append(svg("title", {}, `Drag to keep a part of ${column.name}`));
+    grip.append(svg("title", {}, `Drag to keep a part of ${column.label}`));
     grip.addEventListener("pointerdown", (event) => startBrush(event, scale, kept));
     group.append(kept, grip);
     frame.append(group);

@@ -17,12 +17,20 @@ const errorColumn = {
   name: "error", title: "error", about: "why the point failed", words: true,
   values: errors.codes, text: message,
 };
+const outsideColumn = {
+  name: "feasible", title: "feasible", about: "no: does not keep the study's constraints", words: true,
+  values: outside, text: (row) => (outside[row] ? "no" : ""),
+};
 const table = { columns: [], order: [], sort: null, inputs: new Map() };
 
 const anyFailed = errors.of.some((text) => text !== null);
-const everyColumn = [idColumn, frontColumn, ...columns.values(), ...(anyFailed ? [errorColumn] : [])];
-const visible = new Set([idColumn, frontColumn, ...axes, ...objectives,
-  ...usualMeasures.map((name) => columns.get(name)).filter(Boolean), ...(anyFailed ? [errorColumn] : [])]);
+const marks = [idColumn, frontColumn, ...(outside.includes(1) ? [outsideColumn] : [])];
+const reasons = anyFailed ? [errorColumn] : [];
+const first = [...marks, ...axes, ...objectives];
+const usual = usualMeasures.map((name) => columns.get(name)).filter(Boolean);
+const others = [...columns.values()].filter((column) => !first.includes(column));
+const everyColumn = [...first, ...others, ...reasons];
+const visible = new Set([...first, ...usual, ...reasons]);
 
 function widthOf(column) {
   let longest = column.title.length + 3;
