@@ -270,30 +270,36 @@ function startClouds() {
     ` are on the front: no other point is better in one of ${ends || "the objectives"} and no worse in the others; points alike in all are kept. `,
     element("b", { class: "swatch chosen", text: "The ring" }), " is the chosen point.");
   if (outside.includes(1)) legend.append(" Crosses do not keep the study's constraints.");
-  const drawn = [drawFront()];
+  const drawn = drawFront();
   listen(byId("front"), () =>
     [frontPanel.x, frontPanel.y, frontPanel.hue]
       .map((name) => columns.get(name))
       .filter((column) => column && column.role === "measure"));
   ring(byId("front"), (row) => [frontPanel.x, frontPanel.y].map((name) => columns.get(name).values[row]));
   const place = byId("roofline");
-  if (roofline) {
-    drawn.push(drawRoofline());
-    ring(place, (row) => [roofline.intensity[row], roofline.rate[row]]);
-    listen(place, () => ["tflops", "dram_bytes"].map((n) => columns.get(n)).filter(Boolean));
-  } else missing(place, "Needs the measures dram_bytes, seconds, and flops or tflops.");
-  on("filter", () => {
-    drawFront();
-    if (roofline) drawRoofline();
-  });
-  on("theme", () => {
-    drawFront();
-    if (roofline) drawRoofline();
-  });
-  on("choose", () => {
-    if (roofline && roofline.roofs) moveRoof();
-  });
-  return Promise.all(drawn);
+  if (roofline) whenNear(place, startRoofline);
+  else missing(place, "Needs the measures dram_bytes, seconds, and flops or tflops.");
+  on("filter", drawFront);
+  on("theme", drawFront);
+  return drawn;
+}
+function startRoofline() {
+  const place = byId("roofline");
+  drawRoofline();
+  ring(place, (row) => [roofline.intensity[row], roofline.rate[row]]);
+  listen(place, () => ["tflops", "dram_bytes"].map((n) => columns.get(n)).filter(Boolean));
+  on("filter", drawRoofline);
+  on("theme", drawRoofline);
+  if (roofline.roofs) on("choose", moveRoof);
+}
+// Once it is about to be seen: what is far below does not hold up what is above.
+function whenNear(place, start) {
+  const watcher = new IntersectionObserver((seen) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    watcher.disconnect();
+    start();
+  }, { rootMargin: "200px" });
+  watcher.observe(place);
 }
 // After the other panels: with the roof, all of its points are drawn again.
 let [roofDrawn, roofWaiting] = ["", 0];
