@@ -110,10 +110,22 @@ def document(points: Points, timelines: Mapping[int, Sequence[Span]]) -> dict[st
         "front": packed.rows(front(_less_is_better(points))),
         "errors": packed.codes(points.error),
         "outside": packed.rows(np.nonzero(~points.feasible)[0]),
-        "breakdown": points.breakdown,
+        "breakdown": _present(points.breakdown, points.measures),
         "causes": WAITS,
         "timelines": [{"row": row, **_spans(spans)} for row, spans in timelines.items()],
     }
+
+
+def _present(tree: Mapping[str, Any], measures: Mapping[str, Any]) -> dict[str, Any]:
+    """A breakdown without the columns that there are not, and what is empty then."""
+    out: dict[str, Any] = {}
+    for name, inner in tree.items():
+        if isinstance(inner, str):
+            if inner in measures:
+                out[name] = inner
+        elif found := _present(inner, measures):
+            out[name] = found
+    return out
 
 
 def _axes(points: Points) -> list[dict[str, Any]]:

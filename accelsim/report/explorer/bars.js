@@ -87,7 +87,7 @@ const PANELS = [
 function drawBars() {
   for (const [id, group, made, measures] of PANELS) {
     const place = byId(id);
-    if (!group || !Object.keys(group).length) missing(place, `This study has no measures ${measures}.`);
+    if (!group) missing(place, `This study has no measures ${measures}.`);
     else if (choice.row < 0) missing(place, "No point is chosen.");
     else if (failed(choice.row)) missing(place, "The chosen point failed.");
     else place.replaceChildren(...made());

@@ -113,7 +113,7 @@ function drawMeanings() {
     list.append(element("dt", { text: column.title }), element("dd", { text: about || "–" }));
   }
   const left = [];
-  for (const [id, group] of PANELS) if (!group || !Object.keys(group).length) left.push(id);
+  for (const [id, group] of PANELS) if (!group) left.push(id);
   if (!roofline) left.push("roofline");
   else if (!roofline.roofs) left.push("roofs of the roofline (peak_tflops, dram_bytes_per_second)");
   if (!runs.size) left.push("timelines");
