@@ -208,6 +208,21 @@ def test_filters_narrow_the_scatter_and_sorting_orders_the_rows(
     until(lambda: drawn(browser) == every)
 
 
+def test_the_front_is_that_of_the_points_shown(browser: Browser, small: Path) -> None:
+    opened(browser, small)
+    front = "front.data[2].customdata"
+    first = sorted(run(browser, front))
+    write_filter(browser, "point", ">=0")
+    until(lambda: "point >=0" in text(browser, "#chips"))
+    assert sorted(run(browser, front)) == first  # as the page finds it, and as it was told
+    write_filter(browser, "point", "")
+    write_filter(browser, "seq_len", "=65536")
+    until(lambda: "=65536" in text(browser, "#chips"))
+    longer = run(browser, front)
+    assert longer
+    assert not set(longer) & set(first)
+
+
 def test_a_brush_on_an_axis_narrows_the_scatter(browser: Browser, small: Path) -> None:
     opened(browser, small)
     every = drawn(browser)
@@ -331,11 +346,11 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
 def test_what_a_study_does_not_have_is_left_out_and_said(browser: Browser, tmp_path: Path) -> None:
     names = ("flops", "tflops", "energy_pj", "wait_", "traffic_", "utilization_")
     opened(browser, made(tmp_path, 100, without=names))
-    browser.execute_script("document.getElementById('roofline').scrollIntoView()")
-    assert "Needs the measures" in text(browser, "#roofline")
-    for panel in ("energy", "waits", "traffic", "utilization"):
-        assert "no measures" in text(browser, f"#{panel}"), panel
-    assert "roofline" in text(browser, "#missing")
+    said = text(browser, "#missing")
+    for panel in ("roofline", "energy", "waits", "traffic", "utilization"):
+        assert run(browser, f"document.getElementById('{panel}').closest('.panel').hidden"), panel
+    for needed in ("flops or tflops", "energy_pj_PART", "wait_share_", "traffic_bytes_"):
+        assert needed in said
     assert complaints(browser) == []
 
 

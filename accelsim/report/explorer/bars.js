@@ -78,22 +78,22 @@ function energyBars() {
   return [stackedBar("all parts", quantity(whole * 1e-12, "J"), parts.sort(bySize), whole || 1)];
 }
 
-const PANELS = [
-  ["utilization", utilization, utilizationBars, "utilization_UNIT_EINSUM"],
-  ["waits", waits, waitBars, "wait_share_UNIT_CAUSE"],
-  ["traffic", traffic, trafficBars, "traffic_bytes_LEVEL_TENSOR_read and _write"],
-  ["energy", energy, energyBars, "energy_pj_PART"],
-];
+const panels = [];
 function drawBars() {
-  for (const [id, group, made, measures] of PANELS) {
+  for (const [id, made] of panels) {
     const place = byId(id);
-    if (!group) missing(place, `This study has no measures ${measures}.`);
-    else if (choice.row < 0) missing(place, "No point is chosen.");
+    if (choice.row < 0) missing(place, "No point is chosen.");
     else if (failed(choice.row)) missing(place, "The chosen point failed.");
     else place.replaceChildren(...made());
   }
 }
 function startBars() {
+  const offer = (id, made, measures) =>
+    study.breakdown[id] ? panels.push([id, made]) : leaveOut(id, measures);
+  offer("utilization", utilizationBars, "utilization_UNIT_EINSUM");
+  offer("waits", waitBars, "wait_share_UNIT_CAUSE");
+  offer("traffic", trafficBars, "traffic_bytes_LEVEL_TENSOR_read or _write");
+  offer("energy", energyBars, "energy_pj_PART");
   drawBars();
   on("choose", drawBars);
 }

@@ -91,13 +91,6 @@ function picked(rows, values) {
   for (let i = 0; i < rows.length; i++) out[i] = values[rows[i]];
   return out;
 }
-function rowsShown(wanted) {
-  const rows = [];
-  for (let row = 0; row < N; row++) {
-    if (choice.shown[row] && !failed(row) && wanted(row)) rows.push(row);
-  }
-  return rows;
-}
 const KINDS = [
   (row) => !onFront[row] && !outside[row], (row) => Boolean(onFront[row]), (row) => Boolean(outside[row])];
 // Points of a kind: 0 any, 1 on the front, 2 outside the constraints.
@@ -123,21 +116,30 @@ function cloud(x, y, log) {
 const frontPanel = { x: "", y: "", hue: "", log: { x: false, y: false } };
 
 function coloured(trace, column) {
-  trace.marker = { ...trace.marker, opacity: 0.85, color: picked(trace.customdata, column.values) };
+  const shape = column.suitsLog ? Math.log10 : (value) => value;
+  const values = picked(trace.customdata, column.values).map(shape);
+  trace.marker = { ...trace.marker, opacity: 0.85, color: values };
   trace.marker.colorscale = column.labels
     ? column.labels.flatMap((_, code, all) => {
         const hue = colour(`hue-${code % HUES}`);
         return [[code / all.length, hue], [(code + 1) / all.length, hue]];
       })
-    : "Viridis";
-  const [least, most] = column.labels ? [-0.5, column.labels.length - 0.5] : column.extent;
+    : [0, 1, 2, 3].map((step) => [step / 3, colour(`scale-${step}`)]);
+  const [least, most] = column.labels ? [-0.5, column.labels.length - 0.5] : column.extent.map(shape);
   Object.assign(trace.marker, { cmin: least, cmax: most });
   return trace;
 }
 function colourBar(column) {
   const bar = { title: { text: plain(column.title), side: "right" }, thickness: 12, outlinewidth: 0 };
-  if (column.labels && column.labels.length <= 30) {
-    Object.assign(bar, { tickvals: column.levels, ticktext: column.labels.map(plain) });
+  if (column.labels) {
+    bar.title.side = "top";
+    if (column.labels.length <= 30) {
+      Object.assign(bar, { tickvals: column.levels, ticktext: column.labels.map(plain) });
+    }
+  } else if (column.suitsLog) {
+    const [least, most] = column.extent.map(Math.log10);
+    bar.tickvals = [0, 1, 2, 3, 4].map((step) => least + ((most - least) * step) / 4);
+    bar.ticktext = bar.tickvals.map((value) => shortNumber(Number((10 ** value).toPrecision(2))));
   }
   return bar;
 }
@@ -267,7 +269,7 @@ function startClouds() {
   const legend = byId("front-legend");
   const ends = objectives.map((column) => `${column.label} (${column.better})`).join(", ");
   legend.append(element("b", { class: "swatch front", text: "Diamonds" }),
-    ` are on the front: no other point is better in one of ${ends || "the objectives"} and no worse in the others; points alike in all are kept. `,
+    ` are on the front of the points shown: no other is better in one of ${ends || "the objectives"} and no worse in the others; points alike in all are kept. `,
     element("b", { class: "swatch chosen", text: "The ring" }), " is the chosen point.");
   if (outside.includes(1)) legend.append(" Crosses do not keep the study's constraints.");
   const drawn = drawFront();
@@ -278,7 +280,8 @@ function startClouds() {
   ring(byId("front"), (row) => [frontPanel.x, frontPanel.y].map((name) => columns.get(name).values[row]));
   const place = byId("roofline");
   if (roofline) whenNear(place, startRoofline);
-  else missing(place, "Needs the measures dram_bytes, seconds, and flops or tflops.");
+  else leaveOut("roofline", "dram_bytes, seconds, and flops or tflops");
+  if (roofline && !roofline.roofs) leftOut.push("roofs of the roofline (need peak_tflops and dram_bytes_per_second)");
   on("filter", drawFront);
   on("theme", drawFront);
   return drawn;

@@ -29,10 +29,10 @@ function coded(packed) {
 const PREFIXES = new Map([[-15, "f"], [-12, "p"], [-9, "n"], [-6, "µ"], [-3, "m"], [0, ""],
   [3, "k"], [6, "M"], [9, "G"], [12, "T"], [15, "P"], [18, "E"]]);
 
-// [factor, prefix] for numbers of this size.
-function prefixFor(size) {
+// [factor, prefix] for numbers of this size; there are no kiloseconds.
+function prefixFor(size, unit) {
   if (!(size > 0)) return [1, ""];
-  const power = Math.max(-15, Math.min(18, 3 * Math.floor(Math.log10(size * 1.0000001) / 3)));
+  const power = Math.max(-15, Math.min(unit === "s" ? 0 : 18, 3 * Math.floor(Math.log10(size * 1.0000001) / 3)));
   return [10 ** power, PREFIXES.get(power)];
 }
 
@@ -54,7 +54,7 @@ function withUnit(text, unit) {
 // A number in its own best prefix: 3.2 GB.
 function quantity(value, unit) {
   if (Number.isNaN(value)) return "–";
-  const [factor, prefix] = prefixFor(Math.abs(value));
+  const [factor, prefix] = prefixFor(Math.abs(value), unit);
   return withUnit(shortNumber(value / factor), prefix + unit);
 }
 
@@ -76,6 +76,9 @@ class Column {
   constructor(told) {
     Object.assign(this, { unit: "", factor: 1, prefixed: false, label: told.name }, told);
   }
+  get key() {
+    return this.name;
+  }
   once(name, value) {
     Object.defineProperty(this, name, { value });
     return value;
@@ -96,7 +99,7 @@ class Column {
   }
   get prefix() {
     if (!this.prefixed) return this.once("prefix", [1, ""]);
-    return this.once("prefix", prefixFor(middle(this.raw) * this.factor));
+    return this.once("prefix", prefixFor(middle(this.raw) * this.factor, this.unit));
   }
   get shownUnit() {
     return this.unit ? this.prefix[1] + this.unit : "";
@@ -137,7 +140,8 @@ class Column {
     return this.labels ? this.labels[value] : shortNumber(value);
   }
   textWithUnit(row) {
-    return this.labels ? this.text(row) : withUnit(this.text(row), this.shownUnit);
+    const known = !this.labels && !Number.isNaN(this.values[row]);
+    return known ? withUnit(this.text(row), this.shownUnit) : this.text(row);
   }
 }
 
@@ -146,9 +150,9 @@ const axes = [...columns.values()].filter((column) => column.role === "axis");
 const objectives = [...best.keys()].map((name) => columns.get(name));
 const ids = numbers(study.ids);
 const errors = coded(study.errors);
-const frontRows = coded({ of: [], ...study.front }).codes;
-const onFront = new Uint8Array(N);
-for (const row of frontRows) onFront[row] = 1;
+const onFront = new Uint8Array(N); // of the points shown; at first, of all
+const wholeFront = coded({ of: [], ...study.front }).codes;
+for (const row of wholeFront) onFront[row] = 1;
 
 const outside = new Uint8Array(N); // does not keep the study's constraints
 for (const row of coded({ of: [], ...study.outside }).codes) outside[row] = 1;

@@ -31,20 +31,24 @@ const HUES = 10;
 function palette(names) {
   const found = new Map();
   for (const name of names) {
-    if (!found.has(name)) found.set(name, `var(--hue-${found.size % HUES})`);
+    if (found.has(name)) continue;
+    const hue = `var(--hue-${found.size % HUES})`;
+    found.set(name, found.size < HUES ? hue : `color-mix(in srgb, ${hue} 50%, white)`);
   }
   return found;
 }
+// For a canvas, which knows no variables.
 function resolved(value) {
-  return value.startsWith("var(--") ? colour(value.slice(6, -1)) : value;
+  return value.replace(/var\(--([\w-]+)\)/g, (_, name) => colour(name));
 }
 
-// Short enough for so many pixels in the context's font.
-function fitted(context, text, width) {
+// Short enough for so many pixels in the context's font. byEnd: it is the end that tells.
+function fitted(context, text, width, byEnd = false) {
   if (context.measureText(text).width <= width) return text;
+  const cut = (length) => (byEnd ? `…${text.slice(-length)}` : `${text.slice(0, length)}…`);
   let length = text.length;
-  while (length > 1 && context.measureText(text.slice(0, length) + "…").width > width) length--;
-  return text.slice(0, length) + "…";
+  while (length > 1 && context.measureText(cut(length)).width > width) length--;
+  return cut(length);
 }
 
 // A canvas as sharp as the screen; drawn in CSS pixels.
@@ -80,7 +84,9 @@ function hideTip() {
 }
 function standing(row) {
   if (failed(row)) return ", failed";
-  return onFront[row] ? ", on the front" : outside[row] ? ", outside the constraints" : "";
+  if (outside[row]) return ", outside the constraints";
+  if (!choice.shown[row]) return ", not among the points shown";
+  return onFront[row] ? ", on the front" : "";
 }
 const TIP_AXES = 10;
 function pointTip(event, row, more = []) {
@@ -114,6 +120,13 @@ function checkbox(label, checked, changed) {
   const box = element("input", { type: "checkbox", checked });
   box.addEventListener("change", () => changed(box.checked));
   return element("label", {}, box, ` ${label}`);
+}
+// Panels whose measures a study does not have are not shown; the page's end names them.
+const leftOut = [];
+function leaveOut(id, needs) {
+  const panel = byId(id).closest(".panel");
+  panel.hidden = true;
+  leftOut.push(`${panel.querySelector("h2").textContent} (needs ${needs})`);
 }
 function missing(place, text) {
   place.replaceChildren(element("p", { class: "missing", text }));

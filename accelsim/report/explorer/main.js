@@ -20,20 +20,20 @@ function drawHeading() {
   byId("name").textContent = study.name;
   byId("description").textContent = study.description;
   const facts = [counted(N, "point", "points"), counted(axes.length, "axis", "axes"),
-    `${counted(frontRows.length, "point", "points")} on the front`,
     ...(outsidePoints ? [`${counted(outsidePoints, "point", "points")} outside the constraints`] : []),
     failedPoints ? `${counted(failedPoints, "point", "points")} failed` : "none failed"];
   byId("facts").textContent = facts.join(" · ");
 }
 
 function drawStatus() {
-  byId("shown").textContent = choice.count === N
+  const shown = choice.count === N
     ? `All ${counted(N, "point", "points")} shown`
     : `${choice.count.toLocaleString("en-GB")} of ${counted(N, "point", "points")} shown`;
+  byId("shown").textContent = `${shown}, ${choice.front.length.toLocaleString("en-GB")} on their front`;
   const chips = [...choice.filters].map(([name, filter]) => {
-    const column = everyColumn.find((one) => one.name === name);
+    const column = everyColumn.find((one) => one.key === name);
     return element("button", {
-      type: "button", class: "chip", title: `take the filter of ${name} away`,
+      type: "button", class: "chip", title: `take the filter of ${column.title} away`,
       onclick: () => setFilter(name, null),
     }, `${column.title} ${filter.text} `, element("span", { "aria-hidden": "true", text: "×" }));
   });
@@ -68,8 +68,11 @@ function addBounds(add, row) {
   ratio("dram_bytes", "bound_traffic_bytes", "traffic over the least that any mapping could move here");
 }
 // Along the front, in the order of the first objective.
-const along = objectives.length
-  ? [...frontRows].sort((a, b) => objectives[0].values[a] - objectives[0].values[b]) : [];
+let along = [];
+function drawAlong() {
+  const [first] = objectives;
+  along = first ? [...choice.front].sort((a, b) => first.values[a] - first.values[b] || a - b) : [];
+}
 function frontButtons() {
   const at = along.indexOf(choice.row);
   const button = (text, next) => element("button", {
@@ -112,12 +115,7 @@ function drawMeanings() {
     const about = [column.about, column.better].filter(Boolean).join("; ");
     list.append(element("dt", { text: column.title }), element("dd", { text: about || "–" }));
   }
-  const left = [];
-  for (const [id, group] of PANELS) if (!group) left.push(id);
-  if (!roofline) left.push("roofline");
-  else if (!roofline.roofs) left.push("roofs of the roofline (peak_tflops, dram_bytes_per_second)");
-  if (!runs.size) left.push("timelines");
-  byId("missing").textContent = left.length ? `Not among this study's measures: ${left.join(", ")}.` : "";
+  byId("missing").textContent = leftOut.length ? `Left out: ${leftOut.join("; ")}.` : "";
 }
 
 function startTheme() {
@@ -139,6 +137,7 @@ function start() {
   startTheme();
   drawHeading();
   drawFailures();
+  drawAlong();
   const told = along.filter((row) => runs.has(row));
   const first = told.length ? told : along;
   choice.row = first.length ? first[Math.floor(first.length / 2)] : 0;
@@ -151,7 +150,11 @@ function start() {
   startTable();
   drawMeanings();
   on("choose", drawPoint);
-  on("filter", drawStatus);
+  on("filter", () => {
+    drawStatus();
+    drawAlong();
+    drawPoint();
+  });
   byId("failures-panel").hidden = !failures.length;
   // Scrolling moves what is under the pointer.
   addEventListener("scroll", hideTip, { passive: true });

@@ -157,12 +157,12 @@ function drawAxes() {
   frame.setAttribute("width", parallel.width);
   frame.setAttribute("height", ABOVE + HEIGHT + BELOW);
   const measure = document.createElement("canvas").getContext("2d");
-  measure.font = getComputedStyle(frame).font;
+  measure.font = `600 ${getComputedStyle(frame).font}`;
   scales.forEach((scale, index) => {
     const { column } = scale;
     const group = svg("g", { transform: `translate(${across(index)},${ABOVE})` });
     const name = svg("text", { y: -24, "text-anchor": "middle", class: "name" },
-      fitted(measure, column.label, parallel.gap - 14));
+      fitted(measure, column.label, parallel.gap - 16, true));
     name.append(svg("title", {}, `${column.title}: ${column.about || ""}`));
     const note = [column.shownUnit, { min: "↓ is better", max: "↑ is better" }[best.get(column.name)]];
     const unit = svg("text", { y: -9, "text-anchor": "middle", class: "unit" },
@@ -228,7 +228,7 @@ function startParallel() {
   const shown = [...axes.filter((axis) => axis.levels.length > 1),
     ...objectives.filter((column) => column.extent[0] < column.extent[1])];
   if (shown.length < 2) {
-    missing(place, "Needs two axes or objectives of more than one value.");
+    leaveOut("parallel", "two axes or objectives of more than one value");
     return;
   }
   parallel.scales = shown.map((column) => new Scale(column));

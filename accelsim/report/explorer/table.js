@@ -6,19 +6,19 @@ const usualMeasures = ["tflops", "dram_bytes", "energy_pj", "area_um2"];
 
 // Columns that are no axis or measure, with the few things the table asks of a column.
 const idColumn = {
-  name: "point", title: "point", about: "number of the point", values: ids, labels: null,
+  name: "point", key: "\u0000point", title: "point", about: "number of the point", values: ids, labels: null,
   text: (row) => String(ids[row]),
 };
 const frontColumn = {
-  name: "front", title: "front", about: "yes: on the Pareto front", words: true,
+  name: "front", key: FRONT, title: "front", about: "yes: on the Pareto front", words: true,
   values: onFront, text: (row) => (onFront[row] ? "yes" : ""),
 };
 const errorColumn = {
-  name: "error", title: "error", about: "why the point failed", words: true,
+  name: "error", key: "\u0000error", title: "error", about: "why the point failed", words: true,
   values: errors.codes, text: message,
 };
 const outsideColumn = {
-  name: "feasible", title: "feasible", about: "no: does not keep the study's constraints", words: true,
+  name: "feasible", key: "\u0000feasible", title: "feasible", about: "no: does not keep the study's constraints", words: true,
   values: outside, text: (row) => (outside[row] ? "no" : ""),
 };
 const table = { columns: [], order: [], sort: null, inputs: new Map() };
@@ -69,7 +69,7 @@ function sortRows() {
 function drawHead() {
   const shown = everyColumn.filter((column) => visible.has(column));
   table.columns = shown;
-  const template = shown.map((column) => `${widthOf(column)}px`).join(" ");
+  const template = shown.map((column) => `minmax(${widthOf(column)}px, ${widthOf(column)}fr)`).join(" ");
   table.grid.style.setProperty("--columns", template);
   const total = shown.reduce((width, column) => width + widthOf(column), 0);
   table.grid.style.setProperty("--width", `${total}px`);
@@ -93,10 +93,11 @@ function headCell(column) {
         : sorted === "ascending" ? { column, down: true } : null;
       drawHead();
       drawTable();
-      names().find((cell) => cell.dataset.name === column.name).firstChild.focus();
+      names().find((cell) => cell.dataset.key === column.key).firstChild.focus();
     },
   }, element("span", { text: column.title }), element("i", { text: { none: "", ascending: "▲", descending: "▼" }[sorted] }));
   const cell = element("div", { role: "columnheader", "aria-sort": sorted, class: isText(column) ? "" : "number" }, button);
+  cell.dataset.key = column.key;
   cell.dataset.name = column.name;
   return cell;
 }
@@ -108,29 +109,29 @@ function filterInput(column) {
     type: "text", "aria-label": `filter ${column.title}`, spellcheck: "false", autocomplete: "off",
     placeholder: isText(column) ? "text" : "2..8",
   });
-  const filter = choice.filters.get(column.name);
+  const filter = choice.filters.get(column.key);
   if (filter) input.value = filter.text;
   input.addEventListener("change", () => applyInput(column, input));
   input.addEventListener("input", () => {
     clearTimeout(input.waiting);
     input.waiting = setTimeout(() => applyInput(column, input), 250);
   });
-  table.inputs.set(column.name, input);
+  table.inputs.set(column.key, input);
   return input;
 }
 function applyInput(column, input) {
   clearTimeout(input.waiting);
-  const old = choice.filters.get(column.name);
+  const old = choice.filters.get(column.key);
   if ((old ? old.text : "") === input.value.trim()) return;
   const filter = filterFrom(column, input.value);
   input.setAttribute("aria-invalid", filter === undefined);
   input.title = filter === undefined ? "Expected a number, <2, >=4, =128 or 2..8" : "";
-  if (filter !== undefined) setFilter(column.name, filter);
+  if (filter !== undefined) setFilter(column.key, filter);
 }
 function showFilters() {
-  for (const [name, input] of table.inputs) {
+  for (const [key, input] of table.inputs) {
     if (document.activeElement === input) continue;
-    const filter = choice.filters.get(name);
+    const filter = choice.filters.get(key);
     input.value = filter ? filter.text : "";
     input.setAttribute("aria-invalid", "false");
   }
@@ -210,7 +211,7 @@ function startTable() {
   controls.append(
     element("button", { type: "button", text: "Clear filters", onclick: clearFilters }),
     element("button", { type: "button", text: "Only the front", onclick: () =>
-      setFilter("front", filterFrom(frontColumn, "=yes")) }), columnChooser());
+      setFilter(FRONT, filterFrom(frontColumn, "=yes")) }), columnChooser());
   table.head = element("div", { class: "heads", role: "rowgroup" });
   table.body = element("div", { class: "rows", role: "rowgroup" });
   table.scroller = element("div", {

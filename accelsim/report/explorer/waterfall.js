@@ -69,7 +69,7 @@ function drawTimeline() {
   });
 }
 function drawTimes(context, height) {
-  const [factor, prefix] = prefixFor(view.to);
+  const [factor, prefix] = prefixFor(view.to, "s");
   const about = (view.to - view.from) / Math.max(2, (view.width - gutter()) / 110);
   const decade = 10 ** Math.floor(Math.log10(about));
   const step = [1, 2, 5, 10].map((digit) => digit * decade).find((size) => size >= about);
@@ -182,15 +182,17 @@ function timelineButtons() {
 }
 function noTimeline(place) {
   view.run = null;
+  if (choice.row >= 0 && failed(choice.row)) return missing(place, "The chosen point failed.");
   const id = choice.row < 0 ? "N" : ids[choice.row];
   const text = runs.size
     ? `Point ${id} has no timeline. These have one: `
-    : `No timelines are on this page. accelsim report DIR --html FILE --point ${id} makes that of point ${id}.`;
+    : "No timelines are on this page. ";
   const note = element("p", { class: "missing", text });
   for (const row of runs.keys()) {
     note.append(element("button", { type: "button", text: `point ${ids[row]}`, onclick: () => choose(row) }), " ");
   }
-  if (runs.size) note.append(` accelsim report … --point ${id} adds that of this one.`);
+  note.append("To add this one: ",
+    element("code", { text: `accelsim report DIR --html FILE --study SWEEP --point ${id}` }));
   place.replaceChildren(note);
 }
 function showTimeline() {
