@@ -173,7 +173,9 @@ def test_a_point_is_hovered_and_clicked_and_every_panel_follows(
     assert run(browser, f"document.querySelector('#row-{number}').ariaSelected") == "true"
     ring = run(browser, "document.querySelector('.ring').getBoundingClientRect().toJSON()")
     assert abs(ring["x"] + ring["width"] / 2 - x) < 3
-    browser.execute_script("document.querySelector('.rows .line:not([aria-selected=true])').click()")
+    browser.execute_script(
+        "document.querySelector('.rows .line:not([aria-selected=true])').click()"
+    )
     assert text(browser, ".which b") != chosen
 
 

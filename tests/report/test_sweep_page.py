@@ -160,9 +160,7 @@ def test_a_name_is_shortened_unless_another_column_has_it(tmp_path: Path) -> Non
 
 def test_spans_end_with_the_run_and_keep_servers_single() -> None:
     settings = ("workload.ranks.B=1", "workload.ranks.H=1")
-    run = verbs.simulate(
-        "fusemax__attention_1pass", "bert", 1024, settings=settings, record=10_000
-    )
+    run = verbs.simulate("fusemax__attention_1pass", "bert", 1024, settings=settings, record=10_000)
     found = spans(run.program, run.execution)
     assert len(found) == run.result.tasks
     assert max(end for *_, end, _ in found) == pytest.approx(run.result.seconds, rel=1e-12)

@@ -128,6 +128,15 @@ function leaveOut(id, needs) {
   panel.hidden = true;
   leftOut.push(`${panel.querySelector("h2").textContent} (needs ${needs})`);
 }
+// What stands beside a panel that is left out takes its room.
+function closeGaps() {
+  for (const pair of document.querySelectorAll(".pair")) {
+    pair.hidden = [...pair.children].every((panel) => panel.hidden);
+    if (pair.hidden) pair.previousElementSibling.classList.add("full");
+  }
+  const halves = [...document.querySelectorAll(".panel.half")].filter((panel) => !panel.hidden);
+  if (halves.length === 1) halves[0].classList.add("full");
+}
 function missing(place, text) {
   place.replaceChildren(element("p", { class: "missing", text }));
 }

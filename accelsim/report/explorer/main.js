@@ -146,6 +146,7 @@ function start() {
   const drawn = startClouds();
   startParallel();
   startBars();
+  closeGaps();
   startTimeline();
   startTable();
   drawMeanings();
