@@ -112,7 +112,7 @@ def document(points: Points, timelines: Mapping[int, Sequence[Span]]) -> dict[st
         "outside": packed.rows(np.nonzero(~points.feasible)[0]),
         "breakdown": _present(points.breakdown, points.measures),
         "causes": WAITS,
-        "timelines": [{"row": row, **_spans(spans)} for row, spans in timelines.items()],
+        "timelines": [{"row": row, **_spans(s)} for row, s in timelines.items() if s],
     }
 
 

@@ -30,7 +30,7 @@ def test_points_come_in_their_order_whatever_the_parts(tmp_path: Path) -> None:
 def test_a_point_is_found_by_its_number(tmp_path: Path) -> None:
     found = points.read(write(tmp_path, 50))
     assert found.row(49) == 49
-    with pytest.raises(AccelsimError, match="no point 50: .* has 0 to 49"):
+    with pytest.raises(AccelsimError, match=r"no point 50: .* has 0 to 49"):
         found.row(50)
 
 

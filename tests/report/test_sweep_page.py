@@ -8,6 +8,7 @@ import html.parser
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_spans_end_with_the_run_and_keep_servers_single() -> None:
     assert max(end for *_, end, _ in found) == pytest.approx(run.result.seconds, rel=1e-12)
     for server in {span[0] for span in found}:
         own = [span for span in found if span[0] == server]
-        for one, other in zip(own, own[1:], strict=False):
+        for one, other in pairwise(own):
             assert one[3] <= other[2] + 1e-12
     later = spans(run.program, run.execution, 1.0)
     assert later[0][2] == 1.0 + found[0][2]
