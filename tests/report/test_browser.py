@@ -171,12 +171,12 @@ def test_a_point_is_hovered_and_clicked_and_every_panel_follows(
     opened(browser, small)
     x, y, row = on_front(browser, 0)
     assert text(browser, ".which b") != f"Point {row}"
-    mouse(browser, "mouseMoved", x - 2, y)
+    mouse(browser, "mouseMoved", x, y)
     until(lambda: not run(browser, "tip.hidden"))
-    shown = text(browser, "#tip b")
+    assert text(browser, "#tip b") == f"Point {row}, on the front"
     click(browser, x, y)
-    until(lambda: text(browser, ".which b") in shown)
-    chosen = text(browser, ".which b")
+    chosen = f"Point {row}"
+    until(lambda: text(browser, ".which b") == chosen)
     assert text(browser, "#chosen-id") == f"Chosen: {chosen.lower()}"
     number = int(chosen.split()[1])
     until(lambda: run(browser, f"document.querySelector('#row-{number}') !== null"))

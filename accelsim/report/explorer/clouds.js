@@ -73,9 +73,24 @@ function ring(place, at) {
   move();
 }
 
+// The row of a point of the front under the pointer: it lies on top, plotly may find one below.
+function frontNear(place, pointer) {
+  const { xaxis, yaxis } = place._fullLayout;
+  const box = place.getBoundingClientRect();
+  const [left, top] = [pointer.clientX - box.left - xaxis._offset, pointer.clientY - box.top - yaxis._offset];
+  const { x, y, customdata } = place.data[FRONT_TRACE];
+  let [nearest, distance] = [-1, 6];
+  for (let i = 0; i < x.length; i++) {
+    const away = Math.hypot(xaxis.d2p(x[i]) - left, yaxis.d2p(y[i]) - top);
+    if (away < distance) [nearest, distance] = [customdata[i], away];
+  }
+  return nearest;
+}
 // A plot of which each trace has the rows of its points as customdata.
 function listen(place, more) {
   const found = (event) => {
+    const front = frontNear(place, event.event);
+    if (front >= 0) return front;
     const row = event.points.length ? event.points[0].customdata : undefined;
     return typeof row === "number" ? row : -1;
   };
@@ -109,6 +124,7 @@ function points(x, y, log, kind) {
     ][kind],
   };
 }
+const FRONT_TRACE = 2;
 function cloud(x, y, log) {
   return [0, 2, 1].map((kind) => points(x, y, log, kind)); // the front on top
 }
@@ -155,7 +171,7 @@ function frontTraces(x, y, log) {
   const ends = [best.get(x.name), best.get(y.name)];
   if (objectives.length === 2 && ends[0] && ends[1] && x !== y) {
     // What is dominated begins at this line.
-    const rows = [...traces[2].customdata].sort((a, b) => x.values[a] - x.values[b]);
+    const rows = [...traces[FRONT_TRACE].customdata].sort((a, b) => x.values[a] - x.values[b]);
     traces.push({
       type: "scatter", mode: "lines", hoverinfo: "skip",
       x: picked(rows, x.values), y: picked(rows, y.values),
