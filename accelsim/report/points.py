@@ -32,7 +32,7 @@ class Points:
     point: [N] how points are called. axes: [N] values each. measures: [N] each, not a number where
     a point has none. error: [N] why a point failed, None where it did not.
     feasible: [N] whether a point keeps the study's constraints.
-    measured: column -> its measure (docs/studies.md), where a sweep gave it another name.
+    measured: column -> its measure (docs/studies.md), where that is told.
     """
 
     name: str
@@ -82,21 +82,26 @@ def read(folder: Path) -> Points:
     for name in table.column_names:
         if name not in axes and name not in ("point", "error", "feasible"):
             measures[name] = _floats(folder, name, table.column(name))
-    unknown = [name for name in manifest["objectives"] if name not in measures]
-    if unknown:
-        raise AccelsimError(f"{folder / MANIFEST}: objectives: no measure {unknown[0]!r}")
+    measured = manifest.get("measures") or {}
+    columns = {measure: name for name, measure in reversed(measured.items())}
+    objectives = {}
+    for name, best in manifest["objectives"].items():
+        column = name if name in measures else columns.get(name)
+        if column not in measures:
+            raise AccelsimError(f"{folder / MANIFEST}: objectives: no measure {name!r}")
+        objectives[column] = best
     has_errors = "error" in table.column_names
     return Points(
         name=str(manifest["name"]),
         description=str(manifest.get("description") or ""),
-        objectives=manifest["objectives"],
+        objectives=objectives,
         point=table.column("point").to_numpy(),
         axes=axes,
         measures=measures,
         error=table.column("error").to_pylist() if has_errors else [None] * table.num_rows,
         feasible=_feasible(table),
         breakdown=manifest.get("breakdown") or {},
-        measured=manifest.get("measured") or {},
+        measured=measured,
     )
 
 

@@ -164,7 +164,8 @@ def _label(name: str, points: Points) -> str:
     """A measure's name as the page shows it: without a unit that is not the one shown."""
     short = name.replace("_pj", "").replace("_um2", "")
     taken = {*points.axes, *points.measures} - {name}
-    return name if short in taken or name in points.measured else short
+    is_own = points.measured.get(name, name) != name
+    return name if short in taken or is_own else short
 
 
 def _spans(spans: Sequence[Span]) -> dict[str, Any]:

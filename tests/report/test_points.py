@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from accelsim.errors import AccelsimError
-from accelsim.report import packed, points
+from accelsim.report import packed, points, sweep_page
 from accelsim.report.front import front, spread
 from accelsim.report.meaning import meaning
 from tests.report.sweep_folder import write
@@ -56,6 +56,15 @@ def test_a_manifest_that_does_not_fit_is_refused(
     edit(write(tmp_path, 10), **changes)
     with pytest.raises(AccelsimError, match=message):
         points.read(tmp_path)
+
+
+def test_a_measure_under_another_name_keeps_its_unit(tmp_path: Path) -> None:
+    folder = write(tmp_path, 4, without=("energy_pj",), extra={"heat_pj": [1.0, 2.0, 3.0, 4.0]})
+    edit(folder, objectives={"energy_pj": "min"}, measures={"heat_pj": "energy_pj"})
+    found = points.read(folder)
+    assert found.objectives == {"heat_pj": "min"}
+    columns = {column["name"]: column for column in sweep_page.document(found, {})["columns"]}
+    assert (columns["heat_pj"]["unit"], columns["heat_pj"]["label"]) == ("J", "heat_pj")
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
