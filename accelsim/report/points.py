@@ -84,9 +84,9 @@ def read(folder: Path) -> Points:
             measures[name] = _floats(folder, name, table.column(name))
     measured = manifest.get("measures") or {}
     columns = {measure: name for name, measure in reversed(measured.items())}
-    objectives = {}
+    objectives: dict[str, str] = {}
     for name, best in manifest["objectives"].items():
-        column = name if name in measures else columns.get(name)
+        column = name if name in measures else columns.get(name, "")
         if column not in measures:
             raise AccelsimError(f"{folder / MANIFEST}: objectives: no measure {name!r}")
         objectives[column] = best
