@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,26 +15,79 @@ from accelsim.cli.completion import one_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
 
+if TYPE_CHECKING:
+    from accelsim.report.timeline import Span
+
 
 @app.command()
 def report(
-    study: Annotated[Path, typer.Argument(help="a study's folder, with figures.yaml")],
+    folder: Annotated[
+        Path, typer.Argument(help="what a sweep has written, or a study's folder with figures.yaml")
+    ],
     html: Annotated[Path, typer.Option(help="write the page here")],
+    study: Annotated[
+        str | None, typer.Option(help="the sweep file of the points: run some again, for timelines")
+    ] = None,
+    timelines: Annotated[
+        int, typer.Option(min=0, help="with --study: of up to so many points of the front")
+    ] = 12,
+    point: Annotated[
+        list[int] | None, typer.Option(help="with --study: a timeline of this point, too")
+    ] = None,
 ) -> None:
-    """Run the sweeps of a study and draw its figures, ours beside published points.
+    """One page of a sweep's points; of a study's folder, its figures beside published points.
 
     Examples:
+
+      accelsim report out --html out.html --study studies/fusemax/area.yaml --point 3
 
       accelsim report studies/fusemax --html out.html
     """
     from accelsim import explore
+    from accelsim.report import points
     from accelsim.report.figures import page
 
     check_output(html)
+    if points.is_folder_of_points(folder):
+        _report_points(folder, html, study, timelines, point or [])
+        return
+    if study is not None or point:
+        message = f"--study, --point: {folder} holds no {points.MANIFEST}, which a sweep writes"
+        raise AccelsimError(message)
     with progress("points") as told:
-        asked, figures = explore.study_figures(study, told)
+        asked, figures = explore.study_figures(folder, told)
     write_output(html, page(asked.figures, asked.description, figures))
     print(f"{len(figures)} figures: {html}", file=sys.stderr)
+
+
+TASKS = 3000
+"""Of each phase of a point, as many as its timeline shows."""
+
+
+def _report_points(
+    folder: Path, html: Path, study: str | None, most: int, asked: list[int]
+) -> None:
+    """Write the page of a sweep's points. Raises AccelsimError."""
+    from accelsim import explore
+    from accelsim.report import points, sweep_page
+
+    found = points.read(folder)
+    if asked and study is None:
+        raise AccelsimError("--point needs --study FILE: the point is run again for its timeline")
+    made: dict[int, Sequence[Span]] = {}
+    if study is not None:
+        document = explore.load(study)
+        if list(document.spec.axes) != list(found.axes):
+            theirs, ours = (", ".join(axes) for axes in (found.axes, document.spec.axes))
+            raise AccelsimError(f"{study}: its axes are {ours}; those of {folder} are {theirs}")
+        rows = sweep_page.rows_of_timelines(found, most=most, asked=asked)
+        with progress("timelines") as told:
+            for done, row in enumerate(rows, start=1):
+                axes = {name: values[row] for name, values in found.axes.items()}
+                made[row] = explore.timeline(document, axes, record=TASKS)
+                told(done / len(rows))
+    write_output(html, sweep_page.page(found, made))
+    print(f"{len(found.point)} points, {len(made)} timelines: {html}", file=sys.stderr)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from accelsim.explore.published import load as load_published
 from accelsim.explore.query import query
 from accelsim.explore.reading import load
 from accelsim.explore.study import check_figures, study_figures
-from accelsim.explore.sweep import check_points, rows, write_csv
+from accelsim.explore.sweep import check_points, rows, timeline, write_csv
 
 __all__ = [
     "Summary",
@@ -18,5 +18,6 @@ __all__ = [
     "run",
     "study_figures",
     "table",
+    "timeline",
     "write_csv",
 ]

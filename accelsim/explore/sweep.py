@@ -20,6 +20,7 @@ from accelsim.explore.columns import DEFAULT
 from accelsim.explore.executed import executed
 from accelsim.explore.reading import placed
 from accelsim.files import write_output
+from accelsim.report.timeline import Span, spans
 from accelsim.results import Result
 from accelsim.spec.studies import AxisSpec, SweepSpec
 
@@ -303,3 +304,27 @@ def _filled(text: str, axes: Row, case: int) -> str:
 def _outermost(result: Result) -> float:
     """Bytes to and from the outermost level."""
     return sum(next(iter(result.traffic_bytes.values())).values())
+
+
+def timeline(document: spec.Document[SweepSpec], axes: Row, *, record: int) -> list[Span]:
+    """The tasks of a point's runs, run again: of each phase the first `record`.
+
+    The runs follow one another; of several, a task's tile begins with the name of its run.
+    """
+    workload, runs = asked(document, axes)
+    out: list[Span] = []
+    begin = 0.0
+    for name, run in runs.items():
+        made = verbs.simulate(
+            run.mapping,
+            workload,
+            axes.get("seq_len"),
+            settings=run.settings,
+            warm=document.spec.warm,
+            record=record,
+        )
+        own = f"{name} " if len(runs) > 1 else ""
+        found = spans(made.program, made.execution, begin)
+        out += [(server, task, start, end, own + tile) for server, task, start, end, tile in found]
+        begin += made.result.seconds
+    return out

@@ -19,6 +19,8 @@ from accelsim.program.unroll import at_edges
 from accelsim.results import Execution, Record
 
 DEFAULT_EVENTS = 20_000
+Span = tuple[str, str, float, float, str]
+"""One task: its server, its name, start and end in seconds, its tile as text."""
 PROCESS = 1
 
 
@@ -50,6 +52,22 @@ def _events(program: Program, execution: Execution) -> Iterator[dict[str, Any]]:
         yield from _occupancy(phase, run.record, micros, run.begin)
         if phase.launch is None:  # of a launch, one cluster's tasks are recorded, not its channels
             yield from _bandwidth(program, phase, run.record, micros)
+
+
+def spans(program: Program, execution: Execution, begin: float = 0.0) -> list[Span]:
+    """The recorded task instances. begin: seconds that are added to all times."""
+    seconds = 1 / (program.ticks_per_cycle * program.clock_hz)
+    out = []
+    for phase, run in zip(program.phases, execution.phases, strict=True):
+        record = run.record
+        for t, start, end, tile in zip(
+            record.task, record.start, record.end, record.coordinates, strict=True
+        ):
+            task = phase.tasks[t]
+            where = " ".join(f"{x.name}={c}" for x, c in zip(phase.loops, tile, strict=True))
+            times = (begin + float(int(tick) * seconds) for tick in (start, end))
+            out.append((program.servers[task.server].name, task.name, *times, where))
+    return sorted(out, key=lambda span: span[2:4])
 
 
 def _named(what: str, thread: int, name: str) -> dict[str, Any]:
