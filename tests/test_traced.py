@@ -58,7 +58,7 @@ def test_columns_do_what_python_does(operation: str, kinds: Any, data: Any) -> N
     """Exactly, sizes far beyond 64 bits included."""
     pairs = data.draw(st.lists(st.tuples(*kinds), min_size=1, max_size=5))
     if operation in {"div", "ratio", "floordiv", "mod"}:
-        pairs = [(a, b or 3) for a, b in pairs]
+        pairs = [(a, b or type(b)(3)) for a, b in pairs]
     if operation == "div":
         pairs = [(a, b) for a, b in pairs if abs(a) < 2**60 or isinstance(a + b, Fraction)]
     if not pairs:
@@ -132,12 +132,15 @@ def test_a_replayed_function_is_the_function(points: list[tuple[int, int, int]])
             for name, column in zip("abc", zip(*points, strict=True), strict=True)
         }
         found: dict[int, dict[str, Any]] = {}
-        for rows, results, nodes in replay(inputs, len(points)):
-            for name, result in results.items():
+        for group in replay(inputs, len(points)):
+            rows = group.rows
+            for name in group.results:
+                result = group[name]
                 for place, row in enumerate(rows.tolist()):
                     own = found.setdefault(row, {})
                     if isinstance(result, str):
-                        numbers = {n: values_of(nodes[n], len(rows))[place] for n in marks(result)}
+                        nodes = marks(result)
+                        numbers = {n: values_of(group.column(n), len(rows))[place] for n in nodes}
                         own[name] = told(result, numbers, {})
                     else:
                         plain = isinstance(result, int)
@@ -167,8 +170,8 @@ def test_calls_take_all_rows_together() -> None:
         return {"found": found * 2}
 
     replay = Replay(function)
-    [(_, results, _)] = list(replay({"n": [1, 2, 3]}, 3))
-    assert results["found"].values.tolist() == [12, 14, 16]
+    [group] = replay({"n": [1, 2, 3]}, 3)
+    assert group["found"].values.tolist() == [12, 14, 16]
     assert asked == [3]
 
 

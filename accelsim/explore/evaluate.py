@@ -21,7 +21,7 @@ from accelsim.explore import arrays, sweep
 from accelsim.explore.leaves import form_of, places_of, put, value_at
 from accelsim.explore.pointwise import Pointwise, first_fault, measures_of
 from accelsim.explore.reading import Document
-from accelsim.explore.replay import Replay, Values
+from accelsim.explore.replay import Found, Replay, Values
 from accelsim.explore.timed import run
 from accelsim.spec.studies import AxisSpec, SweepSpec
 from accelsim.traced import marks, told
@@ -78,13 +78,22 @@ class _Plan:
 class Evaluate:
     """Measures of points, by their names; {"error": TEXT} for a point that fails.
 
-    by_run: also RUN.MEASURE, of each run alone. few: of fewer points that are alike each is run by
+    wanted: names of measures; others may be left out. by_run: also RUN.MEASURE, of each run
+    alone. few: of fewer points that are alike each is run by
     itself. runs: how often a point was run in Python; alone: how many were run one by one.
     """
 
-    def __init__(self, document: Document, *, by_run: bool = False, few: int = FEW) -> None:
+    def __init__(
+        self,
+        document: Document,
+        wanted: frozenset[str] | None = None,
+        *,
+        by_run: bool = False,
+        few: int = FEW,
+    ) -> None:
         self.document = document
         self.few = few
+        self._wanted = wanted
         self.runs = self.alone = 0
         self._by_run = by_run
         self._one_by_one = Pointwise(document, by_run)
@@ -154,14 +163,15 @@ class Evaluate:
         given = zip(*(point.numbers for point in points), strict=True)
         inputs = {str(n): list(column) for n, column in enumerate(given)}
         before = replay.runs
-        for rows, results, nodes in replay(inputs, len(points)):
-            own = [points[row] for row in rows.tolist()]
-            if "error" in results:
-                yield from ((p, {"error": t}) for p, t in _told(results["error"], own, nodes))
+        for found in replay(inputs, len(points)):
+            own = [points[row] for row in found.rows.tolist()]
+            if "error" in found.results:
+                yield from ((p, {"error": text}) for p, text in _told(found, own))
                 continue
-            found = {name: _plain(result, len(rows)) for name, result in results.items()}
-            for point, *values in zip(own, *found.values(), strict=True):
-                yield point, dict(zip(found, values, strict=True))
+            names = [name for name in found.results if self._wanted is None or name in self._wanted]
+            of_each = (_plain(found[name], len(own)) for name in names)
+            for point, *values in zip(own, *of_each, strict=True):
+                yield point, dict(zip(names, values, strict=True))
         self.runs += replay.runs - before
 
     def _plan(self, axes: Row) -> _Plan | str:
@@ -302,9 +312,10 @@ def _marked(plan: _Plan, run: str, files: verbs.Files) -> verbs.Files:
     return files
 
 
-def _told(text: str, points: list[_Point], nodes: list[Any]) -> Iterator[tuple[_Point, str]]:
+def _told(found: Found, points: list[_Point]) -> Iterator[tuple[_Point, str]]:
     """An error with the settings and numbers of each point."""
-    numbers = {node: _plain(nodes[node], len(points)) for node in marks(text)}
+    text = found.results["error"]
+    numbers = {node: _plain(found.column(node), len(points)) for node in marks(text)}
     for row, point in enumerate(points):
         own = text
         for number, setting in enumerate(point.shown):
