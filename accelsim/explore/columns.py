@@ -28,6 +28,9 @@ _SIMULATED = (
     *("bound_tiles", "bound_points", "utilization_UNIT", "utilization_UNIT_EINSUM"),
     *("busy_seconds_SERVER", "area_um2_PART", "capacity_kib_LEVEL"),
     *("visits_LOOP_least", "visits_LOOP_mean", "visits_LOOP_most"),
+    *("flops", "bound_seconds", "bound_traffic_bytes", "peak_tflops", "dram_bytes_per_second"),
+    *("wait_share_UNIT_CAUSE", "traffic_bytes_LEVEL_TENSOR_read"),
+    *("traffic_bytes_LEVEL_TENSOR_write", "energy_pj_PART"),
 )
 _EXECUTED = ("not_a_number", "error_OUTPUT", "worst_row_OUTPUT", "not_finite_OUTPUT")
 _WHOLE = re.compile(
@@ -90,8 +93,18 @@ def is_measure(name: str, sweep: SweepSpec) -> bool:
     return any(re.fullmatch(re.sub(r"[A-Z]{2,}", r"\\w+", form), rest) for form in forms)
 
 
-def table(sweep: SweepSpec, units: Iterable[str], outputs: Iterable[str]) -> Table:
+AGAINST_BOUNDS = (
+    *("tflops", "flops", "bound_seconds", "bound_traffic_bytes", "peak_tflops"),
+    "dram_bytes_per_second",
+)
+
+
+def table(
+    sweep: SweepSpec, units: Iterable[str], outputs: Iterable[str], parts: Iterable[str] = ()
+) -> Table:
     """The columns of a sweep. units: of its machines. outputs: of its cascades, where it executes.
+
+    parts: measures of its breakdown.
 
     Raises AccelsimError for an axis that has a column's name.
     """
@@ -115,6 +128,9 @@ def table(sweep: SweepSpec, units: Iterable[str], outputs: Iterable[str]) -> Tab
         if not holding:
             shown[measure] = measure
         asked |= {holding[0] if holding else measure}
+    for measure in parts:
+        if measure not in shown.values():
+            shown.setdefault(measure, measure)
     for name in shown:
         if name in named:
             raise AccelsimError(f"axes.{name}: {name} is a measure; give the axis another name")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.errors import AccelsimError, Fault
-from accelsim.explore import columns, inputs, space, store
+from accelsim.explore import breakdown, columns, inputs, space, store
+from accelsim.explore.breakdown import Breakdown
 from accelsim.explore.evaluate import Evaluate
 from accelsim.explore.inputs import Inputs
 from accelsim.explore.pointwise import OfMachines
@@ -24,7 +25,7 @@ from accelsim.explore.reading import Document
 from accelsim.explore.solver import Measure, Rows, Solver
 from accelsim.explore.store import Bad, Range, Store
 from accelsim.explore.workers import Executor, Finished, Here, Processes
-from accelsim.spec.studies import AxisSpec
+from accelsim.spec.studies import AxisSpec, SweepSpec
 from accelsim.verbs import version
 
 Told = Callable[[int, int], None]
@@ -62,8 +63,7 @@ class Plan:
     def solver(self) -> Solver:
         """Rows of ranges of points."""
         sweep = self.document.spec
-        table = columns.table(sweep, self.found.units, self.found.outputs)
-        return Solver(space.of(sweep), table, self.evaluate, self.of_machines)
+        return Solver(space.of(sweep), _table(sweep, self.found), self.evaluate, self.of_machines)
 
 
 def plan(document: Document, evaluate: Measure | None = None) -> Plan:
@@ -71,10 +71,28 @@ def plan(document: Document, evaluate: Measure | None = None) -> Plan:
     sweep, found = document.spec, inputs.of(document)
     if evaluate is not None:
         return Plan(document, found, evaluate, None)
-    table = columns.table(sweep, found.units, found.outputs)
+    table = _table(sweep, found)
     by_run = any("." in column.measure for column in table.measures)
     of_machines = None if sweep.execute is not None else OfMachines(document)
-    return Plan(document, found, Evaluate(document, by_run=by_run), of_machines)
+    return Plan(document, found, Evaluate(document, _wanted(table), by_run=by_run), of_machines)
+
+
+def _table(sweep: SweepSpec, found: Inputs) -> columns.Table:
+    of_study = _breakdown(sweep, found)
+    parts = [*columns.AGAINST_BOUNDS, *breakdown.measures(of_study)] if of_study else []
+    return columns.table(sweep, found.units, found.outputs, parts)
+
+
+def _breakdown(sweep: SweepSpec, found: Inputs) -> Breakdown:
+    """The columns that are parts of one thing; none where none are wanted."""
+    wanted = sweep.breakdown and sweep.execute is None
+    return breakdown.of(found.pairs, found.outputs) if wanted else {}
+
+
+def _wanted(table: columns.Table) -> frozenset[str]:
+    """The measures that rows are made of."""
+    of_constraints = {name for _, sources in table.constraints for _, name in sources}
+    return frozenset({column.measure for column in table.measures} | of_constraints)
 
 
 def run(
@@ -272,6 +290,7 @@ def _manifest(planned: Plan, solver: Solver) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "pyarrow")}
     return {
         "name": sweep.sweep,
+        "description": sweep.description,
         "key": planned.found.key,
         "points": len(solver.points),
         "axes": {
@@ -282,6 +301,7 @@ def _manifest(planned: Plan, solver: Solver) -> dict[str, Any]:
         "measures": {column.name: column.measure for column in solver.table.measures},
         "constraints": sweep.constraints,
         "objectives": sweep.objectives,
+        "breakdown": _breakdown(sweep, planned.found),
         "inputs": planned.found.hashes,
         "versions": {"accelsim": version(), "python": platform.python_version(), **versions},
     }

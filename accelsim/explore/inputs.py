@@ -19,6 +19,8 @@ from accelsim import spec
 from accelsim.errors import AccelsimError
 from accelsim.explore.axes import axis_of
 from accelsim.explore.reading import Document
+from accelsim.spec.mappings import MappingSpec
+from accelsim.spec.records import ArchSpec
 from accelsim.spec.studies import AxisSpec
 
 MAX_NAMED = 10_000
@@ -31,11 +33,13 @@ class Inputs:
     """hashes: what -> SHA-256 of its content, of the study, the code, and every file named.
 
     units: of the machines. outputs: of the cascades. Both in the order in which they are named.
+    pairs: each mapping with the machines that it may run on.
     """
 
     hashes: dict[str, str]
     units: tuple[str, ...]
     outputs: tuple[str, ...]
+    pairs: tuple[tuple[MappingSpec, ArchSpec], ...] = ()
 
     @property
     def key(self) -> str:
@@ -65,6 +69,7 @@ class _Found:
     documents: dict[str, Any] = field(default_factory=dict)
     units: dict[str, None] = field(default_factory=dict)
     outputs: dict[str, None] = field(default_factory=dict)
+    pairs: list[tuple[MappingSpec, ArchSpec]] = field(default_factory=list)
 
     def take(self, kind: str, name: str, beside: Path) -> Any:
         """The record in a file; None where it cannot be read, which counts as its content."""
@@ -101,7 +106,7 @@ def of(document: Document) -> Inputs:
                 mapping = found.take("mapping", name, beside)
                 if mapping is not None:
                     _of_mapping(document, found, mapping, other)
-    return Inputs(found.hashes, tuple(found.units), tuple(found.outputs))
+    return Inputs(found.hashes, tuple(found.units), tuple(found.outputs), tuple(found.pairs))
 
 
 def _of_mapping(
@@ -115,6 +120,7 @@ def _of_mapping(
         made = found.take(kind, name.strip("'\""), folder)
         if made is not None and kind == "arch":
             found.units |= dict.fromkeys(made.spec.units)
+            found.pairs.append((mapping.spec, made.spec))
         elif made is not None:
             found.outputs |= dict.fromkeys(made.spec.outputs)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from accelsim.errors import AccelsimError
 from accelsim.explore import sweep
 from accelsim.explore.columns import OF_MACHINE, Row
+from accelsim.explore.measures import measures
 from accelsim.explore.reading import Document
 from accelsim.explore.space import Axes
 from accelsim.results import Result
@@ -57,9 +58,9 @@ class OfMachines:
 
 def measures_of(results: dict[str, Result], *, by_run: bool) -> Row:
     """All measures of a point; by_run: of each run alone, too."""
-    row = sweep.measures(results)
+    row = measures(results)
     for run in results if by_run else ():
-        alone = sweep.measures({run: results[run]})
+        alone = measures({run: results[run]})
         row |= {f"{run}.{name}": value for name, value in alone.items()}
     return row
 

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from accelsim.explore import space
 from accelsim.explore.axes import listed
 from accelsim.explore.columns import DEFAULT
 from accelsim.explore.executed import executed
+from accelsim.explore.measures import measures
 from accelsim.explore.reading import placed
 from accelsim.files import write_output
 from accelsim.report.timeline import Span, spans
@@ -103,64 +103,6 @@ def write_csv(table: Iterable[Row], path: Path, names: Sequence[str]) -> int:
 
     write_output(path, lines())
     return count
-
-
-def measures(results: dict[str, Result]) -> Row:
-    """What a column can show: sums over the runs of a point, which follow one another.
-
-    utilization_UNIT: share of the unit's elements x time at work.
-    """
-    every = list(results.values())
-    seconds = sum(r.seconds for r in every)
-    out: Row = {
-        "dram_bytes": round(sum(_outermost(r) for r in every)),
-        "cycles": sum(r.cycles for r in every),
-        "seconds": seconds,
-        "tflops": sum(r.flops_per_second * r.seconds for r in every) / seconds / 1e12
-        if seconds
-        else 0.0,
-        "energy_pj": sum(r.energy_pj for r in every),
-        "energy_all_registers_pj": sum(r.energy_all_registers_pj for r in every),
-    }
-    for unit in every[0].active:
-        at_work = sum(r.active[unit] * r.seconds for r in every)
-        out[f"utilization_{unit}"] = at_work / seconds if seconds else 0.0
-        for einsum in {e: 0 for r in every for e in r.active_by_einsum[unit]}:
-            own = sum(r.active_by_einsum[unit].get(einsum, 0.0) * r.seconds for r in every)
-            out[f"utilization_{unit}_{einsum}"] = own / seconds if seconds else 0.0
-    for server in every[0].busy_cycles:
-        busy = sum(r.busy_cycles[server] * r.seconds / r.cycles for r in every if r.cycles)
-        out[f"busy_seconds_{server}"] = busy
-    for level, buffer in every[0].buffers.items():
-        out[f"capacity_kib_{level}"] = buffer["capacity_bytes"] / 1024
-    for part, area in every[0].area_um2.items():
-        out[f"area_um2_{part}"] = area
-    out["area_um2"] = sum(every[0].area_um2.values())
-    return out | _of_masks(every)
-
-
-def _of_masks(results: list[Result]) -> Row:
-    """What predicates leave of tiles and points, over all phases that have any.
-
-    Ranks that no predicate ties do not multiply; counts are 0 and bounds 1 without a predicate.
-    Visits per iteration of a loop: of one run only, as iterations of two are not the same.
-    """
-    phases = [phase["masks"] for r in results for phase in r.phases if phase["masks"]]
-    out: Row = {
-        "tiles": sum(prod(m["of"] for m in masks) for masks in phases),
-        "tiles_visited": sum(prod(m["visited"] for m in masks) for masks in phases),
-        "points": sum(prod(m["points_of"] for m in masks) for masks in phases),
-        "points_kept": sum(prod(m["points"] for m in masks) for masks in phases),
-    }
-    whole = sum(prod(m["visited"] - m["in_part"] for m in masks) for masks in phases)
-    out["tiles_in_part"] = out["tiles_visited"] - whole
-    out["bound_tiles"] = out["tiles"] / out["tiles_visited"] if phases else 1.0
-    out["bound_points"] = out["points"] / out["points_kept"] if phases else 1.0
-    if len(results) == 1:
-        for mask in (m for masks in phases for m in masks):
-            for loop, visits in mask["per_iteration"].items():
-                out |= {f"visits_{loop}_{which}": n for which, n in visits.items()}
-    return out
 
 
 def _columns(document: spec.Document[SweepSpec], results: dict[str, Result]) -> Row:
@@ -299,11 +241,6 @@ def _filled(text: str, axes: Row, case: int) -> str:
             raise AccelsimError(message)
         text = text.replace("{" + axis + "}", str(value))
     return text
-
-
-def _outermost(result: Result) -> float:
-    """Bytes to and from the outermost level."""
-    return sum(next(iter(result.traffic_bytes.values())).values())
 
 
 def timeline(document: spec.Document[SweepSpec], axes: Row, *, record: int) -> list[Span]:

@@ -82,7 +82,8 @@ class SweepSpec(Record):
     caches begin each launch as the same launch has left them before. execute: one run a point, on
     numbers.
     constraints: expressions over axes, which leave points out, or over measures, which mark them.
-    objectives: column or measure -> what is looked for. budget: of a search.
+    objectives: column or measure -> what is looked for. budget: of a search. breakdown: columns for
+    what each unit, level and part takes, too, for a report.
     """
 
     sweep: Name
@@ -91,6 +92,7 @@ class SweepSpec(Record):
     base: Text | None = None
     warm: StrictBool = False
     execute: ExecuteSpec | None = None
+    breakdown: StrictBool = False
     axes: dict[Name, AxisForm] = Field(default_factory=dict)
     cases: list[CaseSpec] = Field(default_factory=list)
     columns: dict[Text, Text] = Field(default_factory=dict)
