@@ -117,8 +117,9 @@ def run(
     number, of = shard
     first, last = (len(solver.points) * part // of for part in (number - 1, number))
     target, bad = _opened(planned, solver, out, resume=resume, shard=of > 1, ends=(first, last))
-    for one in bad if warn is not None else ():
-        warn(one)  # type: ignore[misc]
+    if warn is not None:
+        for one in bad:
+            warn(one)
     left = store.missing(target.parts()[0], first, last)
     done = last - first - sum(b - a for a, b in left)
     writer = _Writer(target)
@@ -132,7 +133,7 @@ def run(
         raise
     finally:
         executor.close()
-    own = [part for part in target.parts()[0] if part.first < last and first < part.last]
+    own = [part for part in target.parts()[0] if part.meets((first, last))]
     rows, messages = target.failures(own)
     return _summary(rows, messages, solver.table.names)
 
@@ -267,10 +268,9 @@ def _opened(
     if was["key"] != planned.found.key:
         message = f"{out}: holds results of another study, or of this one before it changed"
         raise AccelsimError(Fault(message, help=_changed(was["inputs"], planned.found.hashes)))
-    parts, bad = target.parts(thorough=True)
-    mine = [one for one in bad if one.part.first < ends[1] and ends[0] < one.part.last]
-    there = any(part.first < ends[1] and ends[0] < part.last for part in parts)
-    if not resume and (mine or there):
+    parts, bad = target.parts(thorough=ends)
+    mine = [one for one in bad if one.part.meets(ends)]
+    if not resume and (mine or any(part.meets(ends) for part in parts)):
         message = f"{out}: there are rows of this shard already"
         raise AccelsimError(Fault(message, help=("--resume goes on with them",)))
     target.set_aside(mine)

@@ -39,6 +39,10 @@ class Part:
     first: int
     last: int
 
+    def meets(self, ends: Range) -> bool:
+        """Whether some of its points are among those from the first up to the last."""
+        return self.first < ends[1] and ends[0] < self.last
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -71,15 +75,16 @@ class Store:
         name = f"part-{first:019d}-{last:019d}.parquet"
         write_whole(self.folder / name, sink.getvalue().to_pybytes())
 
-    def parts(self, *, thorough: bool = False) -> tuple[list[Part], list[Bad]]:
+    def parts(self, thorough: Range = (0, 0)) -> tuple[list[Part], list[Bad]]:
         """Parts that together hold no point twice, in order; and files that are no whole part.
 
-        Of parts that overlap the one that begins first counts. thorough: read every value.
+        Of parts that overlap the one that begins first counts. thorough: of parts with points from
+        its first up to its last every value is read.
         """
         good: list[Part] = []
         bad: list[Bad] = []
         for part in sorted(self._named(), key=lambda part: (part.first, part.last)):
-            why = self._wrong(part, thorough=thorough)
+            why = self._wrong(part, thorough=part.meets(thorough))
             if why is not None:
                 bad.append(Bad(part, why))
             elif not good or part.first >= good[-1].last:
@@ -180,7 +185,7 @@ def missing(parts: Sequence[Part], first: int, last: int) -> list[Range]:
     """What of the points from first up to last no part holds; parts in order, not overlapping."""
     out = []
     for part in parts:
-        if part.last <= first or part.first >= last:
+        if not part.meets((first, last)):
             continue
         if first < part.first:
             out.append((first, part.first))

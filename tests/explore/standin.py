@@ -34,6 +34,8 @@ columns: {{seconds: seconds, energy: energy_pj, cycles: cycles}}
 """
 SMALL = "{a: {range: [1, 40]}, kind: [x, y, z], b: {range: [1, 10], when: {kind: [x, y]}}}"
 """840 points."""
+EVERY = (0, 1 << 62)
+"""Points of all parts."""
 
 
 def study(folder: Path, axes: str = SMALL, more: str = "") -> Path:

@@ -13,7 +13,7 @@ from accelsim import explore
 from accelsim.errors import AccelsimError
 from accelsim.explore import drive, space, store
 from tests.explore import standin
-from tests.explore.standin import Deadly, arithmetic, fingerprint, study
+from tests.explore.standin import EVERY, Deadly, arithmetic, fingerprint, study
 
 
 def swept(path: Path, out: Path, **how: Any) -> explore.Summary:
@@ -31,7 +31,7 @@ def whole(tmp_path: Path) -> tuple[Path, str]:
 
 def rows(out: Path) -> list[dict[str, Any]]:
     target, _ = store.opened(out)
-    return sorted(target.rows(target.parts(thorough=True)[0]), key=lambda row: row["point"])
+    return sorted(target.rows(target.parts(thorough=EVERY)[0]), key=lambda row: row["point"])
 
 
 def test_a_row_for_every_point(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_bad_part_is_named_and_done_again(
     summary = swept(whole[0], tmp_path / "out", resume=True, warn=named.append)
     assert [bad.part.path for bad in named] == [second]
     assert summary.rows == 840
-    assert not target.parts(thorough=True)[1]
+    assert not target.parts(thorough=EVERY)[1]
     assert fingerprint(tmp_path / "out") == whole[1]
 
 

@@ -15,6 +15,7 @@ import pytest
 from accelsim import explore
 from accelsim.explore import drive, store
 from tests.explore import standin
+from tests.explore.standin import EVERY
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,7 @@ def kept_through(folder: Path, axes: str, kills: int, seconds: float) -> None:
         assert process.wait(60) == -signal.SIGKILL, "it was done before it was killed"
         if (out / store.MANIFEST).exists():
             target, _ = store.opened(out)
-            parts, bad = target.parts(thorough=True)
+            parts, bad = target.parts(thorough=EVERY)
             assert not bad
             points = {tuple(row.values()) for row in target.rows(parts)}
             assert seen <= points, "a row that was there is lost"

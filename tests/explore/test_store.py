@@ -16,6 +16,7 @@ from accelsim.explore import store
 from accelsim.explore.columns import Column
 from accelsim.explore.store import Part, Store, missing
 from tests.explore import standin
+from tests.explore.standin import EVERY
 
 COLUMNS = (
     Column("point", "int64"),
@@ -43,12 +44,12 @@ def made(folder: Path, *ranges: tuple[int, int], key: str = "k") -> Store:
 
 
 def read(target: Store) -> list[tuple[Any, ...]]:
-    return [tuple(row.values()) for row in target.rows(target.parts(thorough=True)[0])]
+    return [tuple(row.values()) for row in target.rows(target.parts(thorough=EVERY)[0])]
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     target = made(tmp_path, (10, 30), (0, 10), (40, 40), (30, 31))
-    parts, bad = target.parts(thorough=True)
+    parts, bad = target.parts(thorough=EVERY)
     assert [(part.first, part.last) for part in parts] == [(0, 10), (10, 30), (30, 31), (40, 40)]
     assert read(target) == [*rows(0, 10), *rows(10, 30), *rows(30, 31)]
     assert not bad
@@ -59,7 +60,7 @@ def test_types_do_not_depend_on_what_a_part_holds(tmp_path: Path) -> None:
     target.write(0, 1, [(0, None, None, None, "it failed")])
     target.write(1, 2, [(1, "x", 2.0, True, None)])
     target.write(2, 3, [])
-    schemas = [target.dataset([part]).schema for part in target.parts(thorough=True)[0]]
+    schemas = [target.dataset([part]).schema for part in target.parts(thorough=EVERY)[0]]
     assert len(schemas) == 3
     assert schemas[0].equals(schemas[1])
     assert [str(kind) for kind in schemas[0].types] == [
@@ -131,13 +132,13 @@ def other_rows(path: Path) -> None:
 def test_a_damaged_part_is_never_read(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     target = made(tmp_path, (0, 10), (10, 20))
     damage(target.parts()[0][0].path)
-    parts, bad = target.parts(thorough=True)
+    parts, bad = target.parts(thorough=EVERY)
     assert [(part.first, part.last) for part in parts] == [(10, 20)]
     assert len(bad) == 1
     assert bad[0].why
     assert read(target) == rows(10, 20)
     target.set_aside(bad)
-    assert not target.parts(thorough=True)[1]
+    assert not target.parts(thorough=EVERY)[1]
 
 
 def test_no_flipped_bit_gives_other_rows(tmp_path: Path) -> None:
