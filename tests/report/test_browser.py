@@ -85,6 +85,7 @@ def opened(browser: Browser, path: Path, *, dark: bool = False, width: int = 128
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colours]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get("about:blank")  # a page opened again would be scrolled to where it was
     browser.get(path.as_uri())
     return int(until(lambda: run(browser, "document.documentElement.dataset.ready")))
 

@@ -94,12 +94,28 @@ function listen(place, more) {
     const row = event.points.length ? event.points[0].customdata : undefined;
     return typeof row === "number" ? row : -1;
   };
+  let [hovered, pressed] = [-1, null];
   place.on("plotly_hover", (event) => {
-    const row = found(event);
-    if (row >= 0) pointTip(event.event, row, more());
+    hovered = found(event);
+    if (hovered >= 0) pointTip(event.event, hovered, more());
   });
-  place.on("plotly_unhover", hideTip);
-  place.on("plotly_click", (event) => choose(found(event)));
+  place.on("plotly_unhover", () => {
+    hovered = -1;
+    hideTip();
+  });
+  place.on("plotly_click", (event) => {
+    pressed = null;
+    choose(found(event));
+  });
+  // Plotly tells nothing of a click right after a move: then it is on what the tip was of.
+  place.addEventListener("pointerdown", (event) => {
+    pressed = { row: hovered, x: event.clientX, y: event.clientY };
+  }, true);
+  place.addEventListener("click", (event) => {
+    const still = pressed && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < 5;
+    if (still) choose(pressed.row);
+    pressed = null;
+  }, true);
 }
 function picked(rows, values) {
   const out = new Float64Array(rows.length);
