@@ -111,7 +111,8 @@ def settled(
 ) -> bool:
     """Whether no token from before this run, at a coordinate still to be read, can act any more.
 
-    Looks at edges matched on the loop: their rings have a place per coordinate.
+    Looks at edges matched on the loop: their rings have a place per coordinate. A writer's ends
+    grow with the coordinate, so the last token that an earlier run left tells of all before it.
     """
     here = state[COORDINATE, level]
     for k in range(edges.shape[0]):
@@ -123,15 +124,13 @@ def settled(
         base += outer_place(k, level, edges, inner, state)
         stride = inner[k, level]
         earliest = max(0, here + 1 - edges[k, E_LAG])
-        for coordinate in range(state[ROW_END, level] - 1, earliest - 1, -1):
-            for q in range(stride):
+        for q in range(stride):
+            for coordinate in range(state[ROW_END, level] - 1, earliest - 1, -1):
                 place = base + coordinate * stride + q
-                if (
-                    tokens[place].tag == count
-                    and stamps[place] < levels[level, RUN]
-                    and tokens[place].value > free[edges[k, E_SERVER]]
-                ):
-                    return False
+                if tokens[place].tag == count and stamps[place] < levels[level, RUN]:
+                    if tokens[place].value > free[edges[k, E_SERVER]]:
+                        return False
+                    break
     return True
 
 

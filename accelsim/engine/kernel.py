@@ -171,6 +171,8 @@ def run_epoch(
     n_waits = free.shape[0] * N_CAUSES
     depth = (tiles.shape[1] - 3) // 3
     ring = tiles.shape[0] - 1
+    starts = ties = ran = 0
+    probed = track and clock[PROBES] > 0
     for t in range(n_tasks):
         task = tasks[at(t)]
         index = epoch - task.lag
@@ -202,15 +204,15 @@ def run_epoch(
                     start = value
                     cause = read.cause
                 elif track and value == start and cause >= 0 and read.cause != cause:
-                    totals[n_tasks + n_waits + 1] += 1
+                    ties += 1
         end = start + task.occupancy
         free[server] = end
         totals[at(t)] += 1
         if cause >= 0:
             totals[at(n_tasks + N_CAUSES * task.server + cause)] += start - was_free
         if track:
-            totals[n_tasks + n_waits] += start
-            clock[WORK] += 1
+            starts += start
+            ran += 1
         for k in range(task.out_from, task.out_to):
             write = writes[at(k)]
             if at_last & write.only != write.only:
@@ -220,7 +222,7 @@ def run_epoch(
             for m in range(write.strides_from, write.strides_to):
                 place += tiles[row, at(strides[at(m)].column)] * strides[at(m)].stride
             if track:
-                if clock[PROBES] > 0:
+                if probed:
                     remember(tokens, stamps, place, undo, undone, marks, levels)
                 stamps[place] = index
             token = tokens[at(place)]
@@ -233,4 +235,8 @@ def run_epoch(
             for level in range(depth):
                 kept[recorded, 3 + level] = tiles[row, depth + 1 + level]
             recorded += 1
+    if track:
+        totals[n_tasks + n_waits] += starts
+        totals[n_tasks + n_waits + 1] += ties
+        clock[WORK] += ran
     return recorded
