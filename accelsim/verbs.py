@@ -466,9 +466,15 @@ def _document(
 def _named(
     mapping_doc: spec.Document[Any], kind: str, overrides: Sequence[Override] = ()
 ) -> spec.Document[Any]:
-    """The arch or cascade that a mapping names; a path counts from the mapping's folder."""
+    """The arch or cascade that a mapping names; a path counts from the mapping's folder.
+
+    One that a setting names: from the current folder, if it is there.
+    """
     name = getattr(mapping_doc.spec, kind)
     folder = Path(mapping_doc.source.name).parent
+    is_set = any(tuple(path) == (kind,) for path, _ in mapping_doc.source.settings)
+    if is_set and spec.is_path(name, kind) and Path(name).is_file():
+        folder = Path()
     try:
         spec.find(name, kind, folder)
     except AccelsimError as error:

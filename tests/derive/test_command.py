@@ -140,3 +140,18 @@ def test_bad_input_is_told(
 
 def test_no_passes_is_no_number_of_passes() -> None:
     assert called("log_sum_exp", "--passes", "0").exit_code != 0
+
+
+def test_what_is_derived_runs_under_the_mapping_as_the_docs_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cascade that a setting names lies in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    asked = ["attention_3pass", "--partition", "M=M1,M0", "--like", "attention_1pass"]
+    assert called(*asked, "--yaml", "one_pass.yaml").exit_code == 0
+    ours, theirs = (
+        verbs.simulate("fusemax__attention_1pass", "bert", 4096, settings=settings).result
+        for settings in (["mapping.cascade=one_pass.yaml"], [])
+    )
+    assert ours.cycles == theirs.cycles
+    assert ours.traffic_bytes == theirs.traffic_bytes
