@@ -17,7 +17,7 @@ import numpy.typing as npt
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
 from accelsim.cascade.whole import tables as tables_of
 from accelsim.errors import AccelsimError, Fault, SpecError
-from accelsim.results import Execution, Result
+from accelsim.results import Execution, Result, Run
 from accelsim.results.launches import launches
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 WORD_BYTES = 2
 """Of a value where no machine says: 16 bits, as on every shipped one."""
 SETTABLE = ("arch", "mapping", "workload")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What `simulate` made: the result, and what it came from."""
-
-    result: Result
-    program: program.Program
-    execution: Execution
 
 
 def load_cascade(name: str) -> cascade.Cascade:
