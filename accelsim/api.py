@@ -135,9 +135,8 @@ def sweep(
     told = _counter() if progress else None
     table, rows, summary = explore.solved(document, workers=workers, told=told)
     if summary.failed:
-        message, number = summary.messages[0]
-        failed = f"{summary.failed:,} of {summary.rows:,} points failed; of {number:,}: {message}"
-        warnings.warn(f"{failed} (column {table.error!r})", stacklevel=2)
+        failed = f"{summary.failed:,} of {summary.rows:,} points failed (column {table.error!r})"
+        warnings.warn(f"{failed}, most with: {summary.messages[0][0]}", stacklevel=2)
     values = dict(zip(table.names, zip(*rows, strict=True), strict=True)) if rows else {}
     shown = table.columns[1 : None if summary.failed else -1]
     frame = pandas.DataFrame(

@@ -25,6 +25,7 @@ def tables(machine: Machine) -> tuple[Table, Table]:
         "units: cycles of an operation, pJ of a primitive one",
         ("unit", "elements", "operations"),
         tuple(_unit(unit) for unit in machine.units),
+        numbers=False,
     )
     return levels, units
 

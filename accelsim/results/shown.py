@@ -36,7 +36,7 @@ def _head(result: Result) -> Table:
             visits = f"{per['least']:,} to {per['most']:,}, mean {per['mean']:,.4g}"
             rows.append(("", f"per {rank}: {visits}"))
     rows.append(("tasks", f"{result.tasks:,}{_executed(result)} on engine {result.engine}"))
-    return Table(result.name, (), tuple(rows))
+    return Table(result.name, (), tuple(rows), numbers=False)
 
 
 def _executed(result: Result) -> str:
