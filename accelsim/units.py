@@ -113,3 +113,27 @@ def show_bytes(count: float | Fraction) -> str:
             return f"{value:.0f} B" if prefix == "B" else f"{value:.2f} {prefix}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def show_seconds(seconds: float) -> str:
+    """A time with the prefix that keeps it at or above one."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= factor:
+            return f"{seconds / factor:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"
+
+
+def show_flops(per_second: float) -> str:
+    """Operations per second with the prefix that keeps them at or above one."""
+    for factor, unit in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
+        if per_second >= factor:
+            return f"{per_second / factor:.4g} {unit}"
+    return f"{per_second:.4g} FLOP/s"
+
+
+def show_energy(picojoules: float) -> str:
+    """An energy with the prefix that keeps it at or above one."""
+    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
+        if picojoules >= factor:
+            return f"{picojoules / factor:.4g} {unit}"
+    return f"{picojoules:.4g} pJ"

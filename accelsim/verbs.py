@@ -11,13 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from accelsim import analysis, arch, cascade, engine, mapping, program, spec, workload
-from accelsim.cascade.whole import tables as tables_of
 from accelsim.errors import AccelsimError, Fault, SpecError
-from accelsim.results import Execution, Result
+from accelsim.program.sizes import check_on_sizes
+from accelsim.results import Execution, Result, Run
 from accelsim.results.launches import launches
 from accelsim.results.measure import measure
 from accelsim.spec.load import Override
@@ -30,15 +29,6 @@ if TYPE_CHECKING:
 WORD_BYTES = 2
 """Of a value where no machine says: 16 bits, as on every shipped one."""
 SETTABLE = ("arch", "mapping", "workload")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What `simulate` made: the result, and what it came from."""
-
-    result: Result
-    program: program.Program
-    execution: Execution
 
 
 def load_cascade(name: str) -> cascade.Cascade:
@@ -398,60 +388,8 @@ def check(path: str) -> str:
         case "mapping":
             machine = arch.build(_named(document, "arch"))
             built = cascade.build(_named(document, "cascade"))
-            _check_mapping(document, built, machine)
+            check_on_sizes(document, built, machine)
     return f"{kind} {name}"
-
-
-PROBES, WIDTH, FEW, MOST = (1024, 65536), 64, 8, 1 << 31
-
-
-def _check_mapping(
-    document: spec.Document[Any], built: cascade.Cascade, machine: arch.Machine
-) -> None:
-    """Map on some sizes, as no workload is given. Raises what is wrong with the first of them."""
-    errors: list[AccelsimError] = []
-    cut = {rank for phase in document.spec.phases.values() for rank in phase.partition}
-    cut |= {rank for phase in document.spec.phases.values() for rank in phase.loops}
-    whole = {rank for rank in built.ranks if rank not in {*document.spec.partition, *cut}}
-    whole |= {"E", "F"} & {*built.ranks}
-    # What tables tell is looked up coordinate by coordinate: a few of them show as much.
-    axes = {rank for table in built.tables for rank in table.ranks}
-    whole |= axes & {*built.ranks} - {*document.spec.partition}
-    indexing = analysis.indexing_tables(built)
-    # Predicates that look tables up are counted point by point.
-    compared = {
-        name for einsum in built.einsums for whole in einsum.predicate for name in tables_of(whole)
-    }
-    looked_up = {rank for table in built.tables if table.name in compared for rank in table.ranks}
-    looked_up &= set(built.ranks)
-    for size in PROBES:
-        shapes = dict.fromkeys(built.ranks, size) | dict.fromkeys(whole, WIDTH)
-        shapes |= dict.fromkeys(looked_up, FEW)
-        shapes = cascade.with_parameters(built, shapes, missing=size // 4)
-        # Entries that predicates compare with let everything be; those of indices are in range.
-        tables = {
-            t.name: np.broadcast_to(
-                np.int64(0 if t.name in indexing else MOST),
-                [shapes.get(rank, size) for rank in t.ranks],
-            )
-            for t in built.tables
-        }
-        try:
-            mapped = mapping.build(document, built, machine, shapes, tables)
-            program.check_launched(mapped)
-            program.lower(mapped)
-        except AccelsimError as error:
-            errors.append(error)
-        else:
-            return
-    if len({str(error) for error in errors}) == 1:
-        raise errors[0]
-    # It depends on the sizes: say which were tried.
-    said = f"so with {PROBES[0]:,} coordinates in every rank, {WIDTH} in those that stay whole"
-    said += " or that tables have" if axes else ""
-    said += f"; with {PROBES[1]:,}: {errors[1].faults[0].message}"
-    faults = errors[0].faults
-    raise type(errors[0])([dataclasses.replace(f, help=(*f.help, said)) for f in faults])
 
 
 def _document(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import textwrap
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_commands_about_models_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for command in commands:
         shown = CliRunner().invoke(app, command.split())
         assert shown.exit_code == 0, (command, shown.exception)
+
+
+def test_examples_of_notebooks_are_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    path = ROOT / "docs" / "notebooks.md"
+    found = doctest.testfile(str(path), module_relative=False)
+    assert (found.failed, found.attempted > 10) == (0, True)
 
 
 @pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "ASSUMPTIONS.md"])

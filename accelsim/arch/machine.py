@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from accelsim.arch.shown import tables
+from accelsim.tables import html
+
 
 @dataclass(frozen=True)
 class Level:
@@ -181,3 +184,6 @@ class Machine:
 
     def unit(self, name: str) -> Unit | None:
         return next((unit for unit in self.units if unit.name == name), None)
+
+    def _repr_html_(self) -> str:
+        return html(tables(self))

@@ -220,6 +220,11 @@ class Cascade:
         """The parts of a root rank, outermost first; itself when it is not partitioned."""
         return dict(self.partitions).get(root, (root,))
 
+    def _repr_latex_(self) -> str:
+        from accelsim.cascade.show import latex  # which is made of these nodes
+
+        return f"$$\n{latex(self)}$$"
+
 
 def with_parameters(
     cascade: Cascade, numbers: Mapping[str, int], missing: int | None = None

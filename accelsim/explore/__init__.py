@@ -1,9 +1,9 @@
 """Many runs: sweeps over machines, mappings and workloads; times beside published ones."""
 
-from accelsim.explore.drive import Summary, run, table
+from accelsim.explore.drive import Summary, run, solved, table
 from accelsim.explore.published import load as load_published
 from accelsim.explore.query import query
-from accelsim.explore.reading import load
+from accelsim.explore.reading import load, load_text
 from accelsim.explore.study import check_figures, study_figures
 from accelsim.explore.sweep import check_points, rows, timeline, write_csv
 
@@ -13,9 +13,11 @@ __all__ = [
     "check_points",
     "load",
     "load_published",
+    "load_text",
     "query",
     "rows",
     "run",
+    "solved",
     "study_figures",
     "table",
     "timeline",

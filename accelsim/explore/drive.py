@@ -125,8 +125,8 @@ def run(
     writer = _Writer(target)
     executor = _executor(planned, solver, workers)
     try:
-        for solved in _solved(executor, solver, left, done, told):
-            writer.add(solved)
+        for found in _solved(executor, solver, left, done, told):
+            writer.add(found)
         writer.flush()
     except KeyboardInterrupt:
         writer.flush()
@@ -146,20 +146,32 @@ def table(
     told: Told | None = None,
 ) -> tuple[list[columns.Row], Summary]:
     """All rows of a study, in memory, without numbers; with errors where there are any."""
+    made, tuples, summary = solved(document, evaluate=evaluate, workers=workers, told=told)
+    names = made.names[1 : None if summary.failed else -1]
+    rows = [dict(zip(names, row[1:], strict=False)) for row in tuples]
+    return rows, replace(summary, columns=tuple(names))
+
+
+def solved(
+    document: Document,
+    *,
+    evaluate: Measure | None = None,
+    workers: int = 1,
+    told: Told | None = None,
+) -> tuple[columns.Table, Rows, Summary]:
+    """All rows of a study, in memory, in the order of their numbers; the columns that they have."""
     planned = plan(document, evaluate)
     solver = planned.solver()
     kept: list[tuple[int, int, Rows]] = []
     executor = _executor(planned, solver, workers)
     try:
-        for solved in _solved(executor, solver, [(0, len(solver.points))], 0, told):
-            kept += solved
+        for found in _solved(executor, solver, [(0, len(solver.points))], 0, told):
+            kept += found
     finally:
         executor.close()
     tuples = [row for _, _, rows in sorted(kept, key=lambda one: one[0]) for row in rows]
     errors = Counter(row[-1] for row in tuples if row[-1] is not None)
-    names = solver.table.names[1 : None if errors else -1]
-    rows = [dict(zip(names, row[1:], strict=False)) for row in tuples]
-    return rows, _summary(len(rows), errors, names)
+    return solver.table, tuples, _summary(len(tuples), errors, solver.table.names)
 
 
 def _summary(rows: int, errors: Counter[str], names: Sequence[str]) -> Summary:

@@ -30,10 +30,22 @@ def load(path: str, inside: tuple[Path, ...] = ()) -> Document:
         if not (Path(path) / STUDY).is_file():
             raise AccelsimError(f"no {Path(path) / STUDY}: a study's folder holds {STUDY}")
         path = str(Path(path) / STUDY)
-    document: Document = spec.load(path, "sweep")
+    return _complete(spec.load(path, "sweep"), inside)
+
+
+def load_text(text: str, name: str) -> Document:
+    """A sweep file's text. name: as a file's; files are named from its folder.
+
+    Raises AccelsimError with all faults.
+    """
+    return _complete(spec.load_text(text, "sweep", name), ())
+
+
+def _complete(document: Document, inside: tuple[Path, ...]) -> Document:
+    """With its base; all that is wrong with it raised."""
     own = Path(document.source.name).resolve()
     if own in inside:
-        message = f"base: {path} goes out from itself"
+        message = f"base: {document.source.name} goes out from itself"
         raise SpecError(document.source.fault(("base",), message))
     sweep, source = document.spec, document.source
     before: list[CaseSpec] = []

@@ -27,6 +27,11 @@ class Meaning:
     prefixed: bool = False
     about: str = ""
 
+    @property
+    def stored(self) -> str:
+        """The unit of the stored number; "" of counts."""
+        return _STORED.get((self.unit, self.factor), self.unit)
+
 
 _SECONDS = ("s", 1.0, True)
 _BYTES = ("B", 1.0, True)
@@ -34,6 +39,14 @@ _JOULE = ("J", 1e-12, True)
 _AREA = ("mm²", 1e-6, False)
 _SHARE = ("%", 100.0, False)
 _RATE = ("FLOP/s", 1e12, True)
+_STORED = {
+    ("B", 1.0): "bytes",
+    ("B/s", 1.0): "bytes/s",
+    ("J", 1e-12): "pJ",
+    ("mm²", 1e-6): "um^2",
+    ("%", 100.0): "share",
+    ("FLOP/s", 1e12): "TFLOP/s",
+}
 
 _EXACT = {
     "seconds": Meaning(*_SECONDS, about="time of the runs of a point, one after another"),

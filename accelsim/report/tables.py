@@ -10,90 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.results import Result
+from accelsim.results.shown import tables
 from accelsim.units import show_bytes
-
-
-def show_seconds(seconds: float) -> str:
-    """A time with the prefix that keeps it at or above one."""
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= factor:
-            return f"{seconds / factor:.4g} {unit}"
-    return f"{seconds / 1e-9:.4g} ns"
-
-
-def show_flops(per_second: float) -> str:
-    """Operations per second with the prefix that keeps them at or above one."""
-    for factor, unit in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
-        if per_second >= factor:
-            return f"{per_second / factor:.4g} {unit}"
-    return f"{per_second:.4g} FLOP/s"
-
-
-def show_energy(picojoules: float) -> str:
-    """An energy with the prefix that keeps it at or above one."""
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
-        if picojoules >= factor:
-            return f"{picojoules / factor:.4g} {unit}"
-    return f"{picojoules:.4g} pJ"
 
 
 def result_table(result: Result) -> RenderableType:
     """The result of a run."""
-    head = Table(title=result.name, show_header=False, title_justify="left")
-    head.add_row("time", f"{show_seconds(result.seconds)}  ({result.cycles:,} cycles)")
-    bound = result.bounds["cycles"]
-    share = bound / result.cycles if result.cycles else 0.0
-    if result.flops_per_second:
-        head.add_row("speed", f"{show_flops(result.flops_per_second)}  (multiply-accumulates)")
-    head.add_row(
-        "lower bound", f"{bound:,.0f} cycles ({share:.1%} of the time), {result.bounds['by']}"
-    )
-    head.add_row("bottleneck", result.bottleneck)
-    head.add_row(
-        "energy", f"{show_energy(result.energy_pj)}  (register file of one element per unit)"
-    )
-    head.add_row("", f"{show_energy(result.energy_all_registers_pj)}  (all register files)")
-    for mask in (m for phase in result.phases for m in phase["masks"] if m["per_iteration"]):
-        text = f"{mask['visited']:,} of {mask['of']:,} visited, {mask['in_part']:,} in part"
-        head.add_row("tiles", text)
-        for rank, per in mask["per_iteration"].items():
-            visits = f"{per['least']:,} to {per['most']:,}, mean {per['mean']:,.4g}"
-            head.add_row("", f"per {rank}: {visits}")
-    head.add_row("tasks", f"{result.tasks:,}{_executed(result)} on engine {result.engine}")
-
-    units = Table(title="servers: share of the time", title_justify="left")
-    causes = list(dict.fromkeys(c for waits in result.wait_cycles.values() for c in waits))
-    named = [f"wait: {cause}" if not i else cause for i, cause in enumerate(causes)]
-    for column in ("", "busy", *named, "at the end"):
-        units.add_column(column, justify="left" if not column else "right")
-    total = max(result.ticks / result.ticks_per_cycle, 1e-30)
-    for name, busy in result.busy_cycles.items():
-        waits = result.wait_cycles[name]
-        shares = [busy, *(waits[c] for c in causes)]
-        row = [f"{share / total:.2%}" for share in (*shares, result.tail_cycles[name])]
-        units.add_row(name, *row)
-
-    traffic = Table(title="traffic and room", title_justify="left")
-    for column in ("level", "read", "written", "reserved", "of", "energy"):
-        traffic.add_column(column, justify="left" if column == "level" else "right")
-    for level, moved in result.traffic_bytes.items():
-        room = result.buffers.get(level)
-        traffic.add_row(
-            level,
-            show_bytes(moved["read"]),
-            show_bytes(moved["write"]),
-            show_bytes(room["reserved_bytes"]) if room else "",
-            show_bytes(room["capacity_bytes"]) if room else "",
-            show_energy(result.energy_by_part_pj[level]),
-        )
-    notes = [Text(f"note: {note}") for note in result.notes]
-    return Group(head, units, traffic, *notes)
-
-
-def _executed(result: Result) -> str:
-    """How many tasks were really run, when not all."""
-    done = [phase["extrapolation"] for phase in result.phases if phase["extrapolation"]]
-    return f", {sum(d['executed'] for d in done):,} of them executed," if done else ""
+    parts: list[RenderableType] = []
+    for found in tables(result):
+        table = Table(title=found.title, show_header=bool(found.header), title_justify="left")
+        for number, column in enumerate(found.header):
+            table.add_column(column, justify="right" if number else "left")
+        for row in found.rows:
+            table.add_row(*row)
+        parts.append(table)
+    return Group(*parts, *(Text(f"note: {note}") for note in result.notes))
 
 
 def traffic_tables(found: dict[str, Any]) -> RenderableType:

@@ -8,6 +8,7 @@ from accelsim.results.execution import (
     Record,
 )
 from accelsim.results.result import Result
+from accelsim.results.run import Run
 
 __all__ = [
     "Execution",
@@ -16,4 +17,5 @@ __all__ = [
     "PhaseExecution",
     "Record",
     "Result",
+    "Run",
 ]

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from accelsim.errors import AccelsimError, Fault, nearest
+from accelsim.results.shown import tables
+from accelsim.tables import html
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Result:
     def to_json(self) -> str:
         """One JSON object; the same bytes for the same result."""
         return json.dumps(asdict(self), indent=2)
+
+    def _repr_html_(self) -> str:
+        return html(tables(self), self.notes)
 
     @staticmethod
     def from_json(text: str) -> Result:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 
 from accelsim.errors import Fault, Position, SpecError, nearest, shown
+from accelsim.tables import text_html
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
@@ -86,6 +87,9 @@ class Document(Generic[Spec]):
 
     spec: Spec
     source: Source
+
+    def _repr_html_(self) -> str:
+        return text_html(self.source.name, "\n".join(self.source.lines))
 
 
 def read_file(path: Path) -> tuple[Any, Source]:

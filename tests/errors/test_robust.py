@@ -206,9 +206,9 @@ def test_mutated_files_never_end_in_a_traceback(kind: str, tmp_path: Path) -> No
     ("call", "message"),
     [
         ({"seq_len": "128"}, "seq_len: expected a whole number, got '128'"),
-        ({"settings": "arch.clock=1 GHz"}, "settings: expected a sequence"),
+        ({"set": "arch.clock=1 GHz"}, "set: expected a dict of paths and values"),
         ({"record": -1}, "record: expected 0 or more"),
-        ({"model": 3}, "workload: expected a name"),
+        ({"model": 3}, "model: expected a name"),
     ],
 )
 def test_calls_from_python_say_what_was_expected(call: dict[str, Any], message: str) -> None:
@@ -240,4 +240,4 @@ def test_more_tiles_than_can_be_told_apart() -> None:
         "arch.units.array_2d.shape={rows: 64, cols: 4}",
     )
     with pytest.raises(AccelsimError, match="tiles would have to be told apart"):
-        accelsim.simulate("fusemax__attention_1pass_serial", "bert", 3000, settings=settings)
+        accelsim.simulate("fusemax__attention_1pass_serial", "bert", 3000, set=settings)
