@@ -157,6 +157,29 @@ def test_points_that_decide_alike_are_run_once() -> None:
     assert replay.runs == 2
 
 
+def test_halves_go_to_the_even_neighbour() -> None:
+    halves = [Fraction(n, 2) for n in range(-5, 6)]
+    found = arrays.apply("round", [arrays.of_values(halves)])
+    assert values_of(found, len(halves)) == [round(half) for half in halves]
+
+
+def test_a_point_that_divides_by_zero_is_no_other_points_way() -> None:
+    def function(values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"share": ratio(12, values["n"]) * values["n"]}
+        except ZeroDivisionError:
+            return {"share": -1}
+
+    for numbers in ([3, 0, 4], [0, 0, 5], [5, 6, 0]):
+        found = {}
+        for group in Replay(function)({"n": numbers}, 3):
+            shares = values_of(group["share"], len(group.rows)) if group["share"] != -1 else [-1]
+            found |= dict(
+                zip(group.rows.tolist(), shares * (3 if shares == [-1] else 1), strict=False)
+            )
+        assert [found[row] for row in range(3)] == [12 if n else -1 for n in numbers]
+
+
 def test_calls_take_all_rows_together() -> None:
     asked = []
 

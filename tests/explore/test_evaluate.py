@@ -95,6 +95,21 @@ def test_words_and_numbers_on_one_axis(tmp_path: Path) -> None:
     assert check(path, 30).alone == 0
 
 
+def test_an_error_names_the_setting_of_its_point(tmp_path: Path) -> None:
+    """The second of two settings is the wrong one, each time with another number."""
+    axes = {"seq_len": [4096], "buffer": [8, 16], "P1": [3, 4, 5, 7]}
+    cases = """
+  - workload: bert
+    runs:
+      attention:
+        mapping: fusemax__attention_1pass
+        set:
+          - arch.levels.global_buffer.capacity={buffer} MiB
+          - mapping.partition.P.P1={P1}
+"""
+    assert check(written(tmp_path, axes, cases), 8).alone == 0
+
+
 @pytest.mark.parametrize("run", range(6))
 def test_random_axes(tmp_path: Path, run: int) -> None:
     rng = random.Random(run)
