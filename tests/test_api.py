@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import accelsim
-from accelsim import api, explore, spec
+from accelsim import api, explore, given, spec
 from accelsim.errors import AccelsimError
 from accelsim.results.shown import tables
 
@@ -74,6 +74,12 @@ def test_settings_mean_what_they_mean_on_the_command_line() -> None:
     by_path, by_text = (accelsim.simulate(MAPPING, "bert", 4096, set=s) for s in (paths, texts))
     assert by_path.result.ticks == by_text.result.ticks
     assert by_path.seconds == by_text.seconds != accelsim.simulate(MAPPING, "bert", 4096).seconds
+
+
+@pytest.mark.parametrize("value", [True, 7, 1e-7, 1e30, -2.5, [1, "a: b"], {"x": "1", "y": [None]}])
+def test_values_are_read_as_what_they_are(value: Any) -> None:
+    (text,) = given.settings({"arch.x": value})
+    assert spec.override(text, ("arch",)) == ("arch", ("x",), value)
 
 
 def test_a_run_has_what_its_result_has() -> None:
@@ -143,7 +149,10 @@ def test_nothing_is_left_of_a_study() -> None:
 
 
 def test_workers_make_the_same_frame() -> None:
-    alone, together = (accelsim.sweep(STUDY, workers=n, progress=False) for n in (1, 2))
+    axes = {"seq_len": range(1024, 1024 * 41, 1024), "buffer": ["16 MiB"]}
+    alone, together = (accelsim.sweep(STUDY, axes, workers=n, progress=False) for n in (1, 2))
+    assert list(alone.index) == list(range(40))
+    assert alone["cycles"].is_monotonic_increasing
     pandas.testing.assert_frame_equal(alone, together)
 
 
