@@ -30,12 +30,14 @@ _NAMING = re.compile(r"\s*mapping\.(arch|cascade)\s*=\s*(.*?)\s*")
 class Inputs:
     """hashes: what -> SHA-256 of its content, of the study, the code, and every file named.
 
-    units: of the machines. outputs: of the cascades. Both in the order in which they are named.
+    units: of the machines. outputs: of the cascades. paths: of all files named that are there. All
+    in the order in which they are named.
     """
 
     hashes: dict[str, str]
     units: tuple[str, ...]
     outputs: tuple[str, ...]
+    paths: tuple[Path, ...]
 
     @property
     def key(self) -> str:
@@ -65,6 +67,7 @@ class _Found:
     documents: dict[str, Any] = field(default_factory=dict)
     units: dict[str, None] = field(default_factory=dict)
     outputs: dict[str, None] = field(default_factory=dict)
+    paths: dict[Path, None] = field(default_factory=dict)
 
     def take(self, kind: str, name: str, beside: Path) -> Any:
         """The record in a file; None where it cannot be read, which counts as its content."""
@@ -74,7 +77,9 @@ class _Found:
         if what not in self.documents:
             content, self.documents[what] = "cannot be read", None
             with contextlib.suppress(AccelsimError):
-                self.documents[what] = spec.load(str(spec.find(name, kind, beside)), kind)
+                path = spec.find(name, kind, beside)
+                self.paths[path] = None
+                self.documents[what] = spec.load(str(path), kind)
                 content = self.documents[what].spec.model_dump_json()
             self.hashes[what] = _sha(content)
         return self.documents[what]
@@ -101,7 +106,7 @@ def of(document: Document) -> Inputs:
                 mapping = found.take("mapping", name, beside)
                 if mapping is not None:
                     _of_mapping(document, found, mapping, other)
-    return Inputs(found.hashes, tuple(found.units), tuple(found.outputs))
+    return Inputs(found.hashes, tuple(found.units), tuple(found.outputs), tuple(found.paths))
 
 
 def _of_mapping(
