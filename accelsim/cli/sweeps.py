@@ -39,7 +39,13 @@ def sweep(
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="the I-th of N parts of the points, from 1 on")
     ] = "1/1",
-    workers: Annotated[int, typer.Option(min=1, help="processes of this machine")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, show_default="1", help="processes of this machine")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="scheduler of a Dask cluster that works"),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="write all rows here")] = None,
     as_json: Json = False,
 ) -> None:
@@ -47,6 +53,7 @@ def sweep(
 
     With --out, rows are written every two seconds to parquet files, from which --resume goes on
     after whatever stopped the run; --json is then a summary. Status 1 when all points failed.
+    With --cluster the workers of a Dask cluster do the work; they need no files of this machine.
 
     Examples:
 
@@ -57,6 +64,8 @@ def sweep(
       accelsim sweep studies/fusemax/attention.yaml --out results --workers 8 --resume
 
       accelsim sweep studies/fusemax/attention.yaml --out results --shard 2/16
+
+      accelsim sweep studies/fusemax/attention.yaml --out results --cluster tcp://head:8786
     """
     from accelsim import explore
 
@@ -65,22 +74,26 @@ def sweep(
     of = _shard(shard)
     if out is None and (resume or of != (1, 1)):
         raise AccelsimError("--resume and --shard go with --out: the folder of the results")
+    if workers is not None and cluster is not None:
+        raise AccelsimError("--workers are processes of this machine; --cluster has its own")
+    where: dict[str, Any] = {"workers": workers or 1, "cluster": cluster}
     document = explore.load(study)
     if out is None:
         with _counted() as told:
-            table, summary = explore.table(document, workers=workers, told=told)
+            table, summary = explore.table(document, told=told, **where)
         _say_failed(summary)
         _show(document.spec.sweep, table, summary.columns, csv, as_json)
     else:
         try:
             with _counted() as told:
                 summary = explore.run(
-                    document, out, resume=resume, shard=of, workers=workers, told=told, warn=_warn
+                    document, out, resume=resume, shard=of, told=told, warn=_warn, **where
                 )
         except KeyboardInterrupt:
             again = f"accelsim sweep {study} --out {out} --resume"
             again += f" --shard {shard}" if of != (1, 1) else ""
-            again += f" --workers {workers}" if workers > 1 else ""
+            again += f" --workers {workers}" if workers is not None else ""
+            again += f" --cluster {cluster}" if cluster is not None else ""
             print(f"stopped; the rows so far are in {out}, to go on: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
         _say_failed(summary)

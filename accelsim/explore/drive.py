@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from accelsim.explore.evaluate import Evaluate
 from accelsim.explore.inputs import Inputs
 from accelsim.explore.pointwise import OfMachines
 from accelsim.explore.reading import Document
-from accelsim.explore.solver import Measure, Rows, Solver
+from accelsim.explore.solver import Measure, Renamed, Rows, Solver
 from accelsim.explore.store import Bad, Range, Store
-from accelsim.explore.workers import Executor, Finished, Here, Processes
+from accelsim.explore.workers import Executor, Finished, Here, LostError, Processes
 from accelsim.spec.studies import AxisSpec, SweepSpec
 from accelsim.verbs import version
 
@@ -60,10 +61,11 @@ class Plan:
     evaluate: Measure
     of_machines: Measure | None
 
-    def solver(self) -> Solver:
-        """Rows of ranges of points."""
+    def solver(self, renamed: Renamed = ()) -> Solver:
+        """Rows of ranges of points. renamed: as for `Solver`."""
         sweep = self.document.spec
-        return Solver(space.of(sweep), _table(sweep, self.found), self.evaluate, self.of_machines)
+        table = _table(sweep, self.found)
+        return Solver(space.of(sweep), table, self.evaluate, self.of_machines, renamed)
 
 
 def plan(document: Document, evaluate: Measure | None = None) -> Plan:
@@ -103,14 +105,16 @@ def run(
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
     workers: int = 1,
+    cluster: str | None = None,
     told: Told | None = None,
     warn: Callable[[Bad], None] | None = None,
 ) -> Summary:
     """Write the rows of a study's points, or of one of `shard[1]` shards of them, to a folder.
 
-    resume: go on with what the folder holds of the same study. warn: called with files that are no
-    whole parts, whose points are solved again. On KeyboardInterrupt all rows that there are have
-    been written. Raises AccelsimError.
+    resume: go on with what the folder holds of the same study. workers: processes here. cluster:
+    address of the scheduler of a Dask cluster, whose workers solve in their place. warn: called
+    with files that are no whole parts, whose points are solved again. On KeyboardInterrupt, and
+    when the cluster is gone, all rows that there are have been written. Raises AccelsimError.
     """
     planned = plan(document, evaluate)
     solver = planned.solver()
@@ -120,17 +124,22 @@ def run(
     if warn is not None:
         for one in bad:
             warn(one)
-    left = store.missing(target.parts()[0], first, last)
-    done = last - first - sum(b - a for a, b in left)
     writer = _Writer(target)
-    executor = _executor(planned, solver, workers)
+    executor = _executor(planned, solver, workers, cluster, evaluate)
     try:
+        if store.is_empty(out):
+            store.write_manifest(out, _manifest(planned, solver))
+        left = store.missing(target.parts()[0], first, last)
+        done = last - first - sum(b - a for a, b in left)
         for found in _solved(executor, solver, left, done, told):
             writer.add(found)
         writer.flush()
     except KeyboardInterrupt:
         writer.flush()
         raise
+    except LostError as error:
+        writer.flush()
+        raise _with_resume(error) from None
     finally:
         executor.close()
     own = [part for part in target.parts()[0] if part.meets((first, last))]
@@ -143,6 +152,7 @@ def table(
     *,
     evaluate: Measure | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     told: Told | None = None,
 ) -> tuple[list[columns.Row], Summary]:
     """All rows of a study, in memory, without numbers; with errors where there are any."""
@@ -163,7 +173,7 @@ def solved(
     planned = plan(document, evaluate)
     solver = planned.solver()
     kept: list[tuple[int, int, Rows]] = []
-    executor = _executor(planned, solver, workers)
+    executor = _executor(planned, solver, workers, cluster, evaluate)
     try:
         for found in _solved(executor, solver, [(0, len(solver.points))], 0, told):
             kept += found
@@ -178,8 +188,20 @@ def _summary(rows: int, errors: Counter[str], names: Sequence[str]) -> Summary:
     return Summary(rows, errors.total(), tuple(errors.most_common(MOST_MESSAGES)), tuple(names))
 
 
-def _executor(planned: Plan, solver: Solver, workers: int) -> Executor:
-    return Here(solver) if workers == 1 else Processes(workers, planned.solver)
+def _executor(
+    planned: Plan, solver: Solver, workers: int, cluster: str | None, evaluate: Measure | None
+) -> Executor:
+    if cluster is None:
+        return Here(solver) if workers == 1 else Processes(workers, planned.solver)
+    if workers > 1:
+        raise AccelsimError("workers are processes of this machine; a cluster has its own")
+    from accelsim.explore.cluster import Cluster  # loads dask
+
+    return Cluster(cluster, planned.document, planned.found, partial(_made, evaluate))
+
+
+def _made(evaluate: Measure | None, document: Document, renamed: Renamed) -> Solver:
+    return plan(document, evaluate).solver(renamed)
 
 
 def _solved(
@@ -254,23 +276,27 @@ class _Writer:
             try:
                 self._target.write(first, last, rows)
             except AccelsimError as error:
-                help = ("all rows written before are kept; --resume goes on with them",)
-                raise AccelsimError([replace(f, help=help) for f in error.faults]) from None
+                raise _with_resume(error) from None
         self._since = time.monotonic()
+
+
+def _with_resume(error: AccelsimError) -> AccelsimError:
+    help = ("all rows written before are kept; --resume goes on with them",)
+    return AccelsimError([replace(fault, help=help) for fault in error.faults])
 
 
 def _opened(
     planned: Plan, solver: Solver, out: Path, *, resume: bool, shard: bool, ends: Range
 ) -> tuple[Store, list[Bad]]:
-    """The store in a folder, new or one to go on with, and what in it is no whole part.
+    """The store in a folder, one to go on with, and what in it is no whole part.
 
-    Raises AccelsimError for a folder that holds anything else.
+    A new one is still without its manifest. Raises AccelsimError for a folder that holds anything
+    else.
     """
     target = Store(out, planned.found.key, solver.table.columns)
     if out.exists() and not out.is_dir():
         raise AccelsimError(f"{out}: is a file; expected a folder for the results")
     if store.is_empty(out):
-        store.write_manifest(out, _manifest(planned, solver))
         return target, []
     if not resume and not (shard and (out / store.MANIFEST).is_file()):
         message = f"{out}: there is something in it already"

@@ -32,14 +32,15 @@ _NAMING = re.compile(r"\s*mapping\.(arch|cascade)\s*=\s*(.*?)\s*")
 class Inputs:
     """hashes: what -> SHA-256 of its content, of the study, the code, and every file named.
 
-    units: of the machines. outputs: of the cascades. Both in the order in which they are named.
-    pairs: each mapping with the machines that it may run on.
+    units: of the machines. outputs: of the cascades. pairs: each mapping with the machines that it
+    may run on. paths: of all files named that are there. All in the order in which they are named.
     """
 
     hashes: dict[str, str]
     units: tuple[str, ...]
     outputs: tuple[str, ...]
-    pairs: tuple[tuple[MappingSpec, ArchSpec], ...] = ()
+    pairs: tuple[tuple[MappingSpec, ArchSpec], ...]
+    paths: tuple[Path, ...]
 
     @property
     def key(self) -> str:
@@ -70,6 +71,7 @@ class _Found:
     units: dict[str, None] = field(default_factory=dict)
     outputs: dict[str, None] = field(default_factory=dict)
     pairs: list[tuple[MappingSpec, ArchSpec]] = field(default_factory=list)
+    paths: dict[Path, None] = field(default_factory=dict)
 
     def take(self, kind: str, name: str, beside: Path) -> Any:
         """The record in a file; None where it cannot be read, which counts as its content."""
@@ -79,7 +81,9 @@ class _Found:
         if what not in self.documents:
             content, self.documents[what] = "cannot be read", None
             with contextlib.suppress(AccelsimError):
-                self.documents[what] = spec.load(str(spec.find(name, kind, beside)), kind)
+                path = spec.find(name, kind, beside)
+                self.paths[path] = None
+                self.documents[what] = spec.load(str(path), kind)
                 content = self.documents[what].spec.model_dump_json()
             self.hashes[what] = _sha(content)
         return self.documents[what]
@@ -106,7 +110,13 @@ def of(document: Document) -> Inputs:
                 mapping = found.take("mapping", name, beside)
                 if mapping is not None:
                     _of_mapping(document, found, mapping, other)
-    return Inputs(found.hashes, tuple(found.units), tuple(found.outputs), tuple(found.pairs))
+    return Inputs(
+        found.hashes,
+        tuple(found.units),
+        tuple(found.outputs),
+        tuple(found.pairs),
+        tuple(found.paths),
+    )
 
 
 def _of_mapping(

@@ -15,20 +15,30 @@ from accelsim.explore.space import Axes, Space
 Measure = Callable[[Sequence[Axes]], Sequence[Row]]
 """Points to measures by their names, or {"error": TEXT}, in their order."""
 Rows = list[tuple[Any, ...]]
+Renamed = Sequence[tuple[str, str]]
 LONGEST_ERROR = 500
 
 
 class Solver:
-    """Rows of ranges of points, as tuples in the order of the study's columns."""
+    """Rows of ranges of points, as tuples in the order of the study's columns.
+
+    renamed: texts of errors, and what stands in the rows for them.
+    """
 
     def __init__(
-        self, points: Space, table: Table, evaluate: Measure, of_machines: Measure | None
+        self,
+        points: Space,
+        table: Table,
+        evaluate: Measure,
+        of_machines: Measure | None,
+        renamed: Renamed = (),
     ) -> None:
         self.points = points
         self.table = table
         self._evaluate = evaluate
         self._of_machines = of_machines
         self._error = table.columns[-1]
+        self._renamed = renamed
         self._early = [
             (constraint, sources)
             for constraint, sources in table.constraints
@@ -73,8 +83,10 @@ class Solver:
             except AccelsimError as wrong:
                 measures, error = [None] * len(measures), first_fault(wrong)
         marks = [feasible] if self.table.feasible else []
-        text = None if error is None else columns.typed(self._error, error)[:LONGEST_ERROR]
-        return (number, *at, *measures, *marks, text)
+        text = columns.typed(self._error, error)
+        for old, new in self._renamed:
+            text = text and text.replace(old, new)
+        return (number, *at, *measures, *marks, text and text[:LONGEST_ERROR])
 
     def _measures(self, found: Row) -> list[Any]:
         out = []

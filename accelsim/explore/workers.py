@@ -24,6 +24,10 @@ MOST_STARTS = 3
 """How often a worker may die before it is ready."""
 
 
+class LostError(AccelsimError):
+    """Nobody is left to solve anything. The rows so far are as good as ever."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A range with its rows; None when its process died. seconds: that it took."""
