@@ -156,7 +156,9 @@ def table(
     told: Told | None = None,
 ) -> tuple[list[columns.Row], Summary]:
     """All rows of a study, in memory, without numbers; with errors where there are any."""
-    made, tuples, summary = solved(document, evaluate=evaluate, workers=workers, told=told)
+    made, tuples, summary = solved(
+        document, evaluate=evaluate, workers=workers, cluster=cluster, told=told
+    )
     names = made.names[1 : None if summary.failed else -1]
     rows = [dict(zip(names, row[1:], strict=False)) for row in tuples]
     return rows, replace(summary, columns=tuple(names))
@@ -167,6 +169,7 @@ def solved(
     *,
     evaluate: Measure | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     told: Told | None = None,
 ) -> tuple[columns.Table, Rows, Summary]:
     """All rows of a study, in memory, in the order of their numbers; the columns that they have."""
