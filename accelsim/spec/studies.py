@@ -45,9 +45,10 @@ class ExecuteSpec(Record):
 class AxisSpec(Record):
     """An axis that says more than a list of its values. Just one of values, range and powers.
 
-    range: first and last number, `step` apart (1). powers: first and last number or quantity, each
-    `of` times (2) the one before. when: axis before this one -> its value or values at which this
-    one is there. set: a setting's path, which has the axis' value in all runs.
+    values: a list of them. range: first and last number. step: how far apart numbers of a range are
+    (1). powers: first and last number or quantity. of: how many times the one before each power is
+    (2). when: axis before this one -> its value or values at which this one is there. set: a
+    setting's path, which has the axis' value in all runs.
     """
 
     values: list[Any] | None = None

@@ -166,7 +166,11 @@ def every_place() -> Iterator[tuple[Any, str, list[str | int], str | int]]:
     seen = set()
     for value, kind, places in sorted(FILES, key=lambda file: len(file[2])):
         for *above, last in places:
-            record = record_at(RECORDS[kind], above)
+            here = value
+            for step in above:
+                here = here[step]
+            # An axis may be a list where it can be a record.
+            record = record_at(RECORDS[kind], above) if isinstance(here, dict) else None
             for key in record.model_fields if record else [last]:
                 free = tuple(
                     "*" if record_at(RECORDS[kind], above[:i]) is None else above[i]
