@@ -75,7 +75,7 @@ class _Found:
 
     def take(self, kind: str, name: str, beside: Path) -> Any:
         """The record in a file; None where it cannot be read, which counts as its content."""
-        is_file = name.endswith((".yaml", ".yml"))
+        is_file = spec.is_path(name, kind)
         called = Path(os.path.relpath(beside / name, self.root)).as_posix() if is_file else name
         what = f"{kind} {called}"
         if what not in self.documents:

@@ -218,4 +218,4 @@ def _unknown_measures(document: Document, whole: SweepSpec) -> Iterator[Fault]:
 
 def placed(name: str, beside: Path) -> str:
     """A file is named from the sweep's folder."""
-    return str(beside / name) if name.endswith((".yaml", ".yml")) else name
+    return str(beside / name) if spec.is_path(name, "workload") else name
