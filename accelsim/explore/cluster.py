@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 import queue
 import tempfile
 import threading
@@ -86,10 +87,11 @@ def sent(document: Document, found: Inputs, make: Make) -> Sent:
 class Study:
     """A study in a worker's process: its files in a folder there, its solver from the first range.
 
-    Where it travels on to it is built anew; the folder ends with it.
+    given: a `Sent`, which the scheduler need not unpack. Where it travels on to it is built anew;
+    the folder ends with it.
     """
 
-    def __init__(self, given: Sent) -> None:
+    def __init__(self, given: bytes) -> None:
         self._given = given
         self._one = threading.Lock()
         self._solve: Solve | None = None
@@ -109,7 +111,8 @@ class Study:
             return self._solve(first, last), time.perf_counter() - begin
 
     def _made(self) -> Solve:
-        given, worker = self._given, distributed.get_worker()
+        given: Sent = pickle.loads(self._given)
+        worker = distributed.get_worker()
         self._folder = tempfile.TemporaryDirectory(prefix="study-", dir=worker.local_directory)
         folder = Path(self._folder.name, *["up"] * _steps_up(name for name, _ in given.files))
         for name, content in given.files:
@@ -146,7 +149,7 @@ class Cluster:
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lost: set[int] = set()
         self._alone: deque[tuple[int, int]] = deque()  # the first of them may be under way
-        study = sent(document, found, make)
+        study = pickle.dumps(sent(document, found, make))
         # What it would say of a scheduler that is gone, with a traceback, is an error of ours.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._client = _connected(address)
@@ -207,7 +210,10 @@ class Cluster:
         try:
             with self._reached():
                 rows, seconds = future.result()
-        except distributed.scheduler.KilledWorker:
+        except distributed.KilledWorker as error:
+            if error.task != future.key:
+                message = f"{self._name}: its workers died over the study, before any point of it"
+                raise LostError(message) from None
             if last - first == 1:
                 self._lost.add(first)
             return Finished(first, last, None, 0.0)
@@ -230,7 +236,7 @@ class Cluster:
         if self._threads:
             self._last_seen = now
         elif now - self._last_seen > WORKER_SECONDS:
-            raise LostError(f"{self._name}: no worker is left since {WORKER_SECONDS:.0f} s")
+            raise LostError(f"{self._name}: no worker is left since {WORKER_SECONDS:g} s")
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
@@ -251,7 +257,7 @@ def _connected(address: str) -> Any:
                 return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         why = f"one of its {kind}s does"
     except TimeoutError:
-        why = f"nothing came within {CONNECT_SECONDS:.0f} s"
+        why = f"nothing came within {CONNECT_SECONDS:g} s"
     except Exception as error:
         # Of many kinds: an address that is none, nobody there, or something else that answers.
         why = _said(error)
@@ -276,7 +282,7 @@ def _check(name: str, address: str, client: Any) -> None:
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
-        message = f"{name}: it has no worker, {WORKER_SECONDS:.0f} s long"
+        message = f"{name}: no worker has joined it within {WORKER_SECONDS:g} s"
         help = (f"start some: dask worker {address} --nthreads 1",)
         raise AccelsimError(Fault(message, help=help)) from None
     versions = client.get_versions()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from typer.testing import CliRunner
 from accelsim import explore
 from accelsim.cli import app
 from accelsim.errors import AccelsimError
-from accelsim.explore import drive, inputs, store
+from accelsim.explore import drive, inputs, store, workers
 from tests.explore.standin import Deadly, Slow, arithmetic, fingerprint, study
 
 distributed = pytest.importorskip("distributed", reason="needs pip install 'accelsim[cluster]'")
@@ -157,6 +158,18 @@ def test_a_point_that_always_kills_its_worker_fails_alone(two: str, tmp_path: Pa
     assert errors == {2: None, 3: "its process died, each time anew", 4: None}
 
 
+def test_no_point_is_blamed_for_what_comes_before_it() -> None:
+    """Workers that died while they were sent the study."""
+    here = object.__new__(cluster.Cluster)
+    here._name, here._alone = "cluster x", deque()
+
+    def result() -> None:
+        raise distributed.KilledWorker("study", None, 3)
+
+    with pytest.raises(workers.LostError, match="its workers died over the study"):
+        here._finished(SimpleNamespace(key="range", result=result), 0, 1)
+
+
 def test_shards_and_resumption_are_as_here(two: str, tmp_path: Path) -> None:
     path, whole = local(tmp_path)
     swept(path, tmp_path / "out", two, shard=(2, 3))
@@ -231,7 +244,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_study_leaves_nothing_behind(tmp_path: Path, worker: Path) -> None:
     sent = given(files(tmp_path))
     shutil.rmtree(tmp_path / "machines")
-    here = cluster.Study(sent)
+    here = cluster.Study(pickle.dumps(sent))
     rows, _ = here.solve(0, 4)
     moved = pickle.loads(pickle.dumps(here))
     assert moved.solve(0, 4)[0] == rows
@@ -249,7 +262,7 @@ def test_a_worker_with_other_content_is_named(
 ) -> None:
     sent = given(files(tmp_path))
     hashes = tuple((name, "other" if name == what else digest) for name, digest in sent.hashes)
-    other = cluster.Study(dataclasses.replace(sent, hashes=hashes))
+    other = cluster.Study(pickle.dumps(dataclasses.replace(sent, hashes=hashes)))
     with pytest.raises(AccelsimError, match=f"worker tcp://far:1: .*{message}"):
         other.solve(0, 1)
 
@@ -293,7 +306,7 @@ def test_workers_that_would_give_other_rows_are_named(
     path = study(tmp_path)
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
     said = refused(path, scheduler.address)
-    assert "it has no worker, 0 s long" in said
+    assert "no worker has joined it within 0.5 s" in said
     shutil.copytree(ROOT / "accelsim", tmp_path / "other" / "accelsim")
     with (tmp_path / "other" / "accelsim" / "units.py").open("a") as file:
         file.write("# changed\n")
