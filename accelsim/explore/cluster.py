@@ -128,7 +128,7 @@ class Study:
         pairs = zip(given.hashes, own, strict=False)
         other = [what for (what, digest), mine in pairs if digest != mine]
         if other or len(own) != len(given.hashes):
-            raise AccelsimError(_differs(worker.address, other or ["files"]))
+            raise AccelsimError(_differs(f"worker {worker.address}", other or ["files"]))
         here = "" if str(was.parent) == "." else os.path.join(was.parent, "")
         renamed = [(os.path.join(folder, ""), here)]
         renamed += [(os.path.join(data_root(), ""), os.path.join(given.shipped, ""))]
@@ -166,7 +166,9 @@ class Cluster:
 
     @property
     def free(self) -> int:
-        return 0 if self._alone else RANGES_PER_THREAD * self._threads - len(self._given)
+        if self._alone:
+            return 0
+        return max(0, RANGES_PER_THREAD * self._threads - len(self._given))
 
     @property
     def busy(self) -> bool:
@@ -179,7 +181,7 @@ class Cluster:
             self._send(first, last)
 
     def finished(self, timeout: float) -> list[Finished]:
-        """Raises LostError when the scheduler is gone, or no worker is left for long."""
+        """Raises LostError when the scheduler is gone, no worker is left, or one is not as here."""
         if self._alone and not self._given:
             self._send(*self._alone[0])
         self._look()
@@ -208,8 +210,7 @@ class Cluster:
         if self._alone and self._alone[0] == (first, last):
             self._alone.popleft()
         try:
-            with self._reached():
-                rows, seconds = future.result()
+            rows, seconds = future.result()
         except distributed.KilledWorker as error:
             if error.task != future.key:
                 message = f"{self._name}: its workers died over the study, before any point of it"
@@ -217,12 +218,13 @@ class Cluster:
             if last - first == 1:
                 self._lost.add(first)
             return Finished(first, last, None, 0.0)
-        except AccelsimError:
-            raise
-        except distributed.CancelledError:
-            raise LostError(f"{self._name}: its scheduler is gone, or was started anew") from None
+        except AccelsimError as error:
+            raise LostError(error.faults) from None
         except Exception as error:
-            raise AccelsimError(f"{self._name}: {_said(error)}") from None
+            # Not the range's own, it is that of the way there; Dask then cancels all.
+            gone = future.status != "error"
+            why = "its scheduler is gone, or was started anew" if gone else _said(error)
+            raise LostError(f"{self._name}: {why}") from None
         return Finished(first, last, rows, seconds)
 
     def _look(self) -> None:
@@ -294,14 +296,24 @@ def _check(name: str, address: str, client: Any) -> None:
         there = _versions(of)
         differ = [f"{p} {there[p]}, here {here[p]}" for p in CHECKED if there[p] != here[p]]
         wrong += [f"{name}: {who} has {'; '.join(differ)}"] if differ else []
-    if not wrong:
-        for worker, code in client.run(inputs.code_hash, on_error="return").items():
-            if isinstance(code, BaseException):
-                wrong.append(f"{name}: worker {worker} has no accelsim that runs: {_said(code)}")
-            elif code != inputs.code_hash():
-                wrong.append(_differs(worker, ["code"]))
+    for who, code in _codes(client) if not wrong else ():
+        if isinstance(code, Exception):
+            wrong.append(f"{name}: {who} has no accelsim that works: {_said(code)}")
+        elif code != inputs.code_hash():
+            wrong.append(f"{name}: {_differs(who, ['code'])}")
     if wrong:
         raise AccelsimError([Fault(message) for message in wrong[:MOST_NAMED]])
+
+
+def _codes(client: Any) -> Iterator[tuple[str, Any]]:
+    """The scheduler's and each worker's hash of their accelsim, or what they raised."""
+    try:
+        # It passes on what names our code, and so has to have it.
+        yield "its scheduler", client.run_on_scheduler(inputs.code_hash)
+    except Exception as error:
+        yield "its scheduler", error
+    for worker, code in client.run(inputs.code_hash, on_error="return").items():
+        yield f"worker {worker}", code
 
 
 def _versions(of: Any) -> dict[str, str]:
@@ -311,11 +323,11 @@ def _versions(of: Any) -> dict[str, str]:
     return {**{name: str(packages.get(name)) for name in CHECKED}, "python": python}
 
 
-def _differs(worker: str, what: Sequence[str]) -> str:
+def _differs(who: str, what: Sequence[str]) -> str:
     if "code" in what:
-        return f"worker {worker}: other accelsim code than here"
+        return f"{who} has other accelsim code than here"
     more = f" and {len(what) - MOST_NAMED} more" if len(what) > MOST_NAMED else ""
-    return f"worker {worker}: other content than here: {', '.join(what[:MOST_NAMED])}{more}"
+    return f"{who} has other content than here: {', '.join(what[:MOST_NAMED])}{more}"
 
 
 def _steps_up(names: Iterable[str]) -> int:

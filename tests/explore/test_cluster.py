@@ -158,16 +158,38 @@ def test_a_point_that_always_kills_its_worker_fails_alone(two: str, tmp_path: Pa
     assert errors == {2: None, 3: "its process died, each time anew", 4: None}
 
 
-def test_no_point_is_blamed_for_what_comes_before_it() -> None:
-    """Workers that died while they were sent the study."""
-    here = object.__new__(cluster.Cluster)
-    here._name, here._alone = "cluster x", deque()
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (distributed.KilledWorker("study", None, 3), "its workers died over the study"),
+        (OSError("no space left"), "OSError: no space left"),
+        (AccelsimError("worker w has other accelsim code"), "worker w has other accelsim code"),
+    ],
+)
+def test_no_point_is_blamed_for_what_comes_before_it(error: Exception, said: str) -> None:
+    """Workers that died while they were sent the study, or cannot unpack it."""
 
     def result() -> None:
-        raise distributed.KilledWorker("study", None, 3)
+        raise error
 
-    with pytest.raises(workers.LostError, match="its workers died over the study"):
-        here._finished(SimpleNamespace(key="range", result=result), 0, 1)
+    future = SimpleNamespace(key="range", status="error", result=result)
+    with pytest.raises(workers.LostError, match=said):
+        bare()._finished(future, 0, 1)
+
+
+def test_nothing_more_is_sent_when_workers_leave() -> None:
+    here = bare()
+    here._given = dict.fromkeys("abcd")
+    for threads, free in ((4, 4), (2, 0), (1, 0), (0, 0)):
+        here._threads = threads
+        assert here.free == free
+
+
+def bare() -> Any:
+    """A cluster that nothing has been sent to."""
+    made = object.__new__(cluster.Cluster)
+    made._name, made._alone = "cluster x", deque()
+    return made
 
 
 def test_shards_and_resumption_are_as_here(two: str, tmp_path: Path) -> None:
@@ -263,7 +285,7 @@ def test_a_worker_with_other_content_is_named(
     sent = given(files(tmp_path))
     hashes = tuple((name, "other" if name == what else digest) for name, digest in sent.hashes)
     other = cluster.Study(pickle.dumps(dataclasses.replace(sent, hashes=hashes)))
-    with pytest.raises(AccelsimError, match=f"worker tcp://far:1: .*{message}"):
+    with pytest.raises(AccelsimError, match=f"worker tcp://far:1 has .*{message}"):
         other.solve(0, 1)
 
 
@@ -312,7 +334,7 @@ def test_workers_that_would_give_other_rows_are_named(
         file.write("# changed\n")
     scheduler.worker("--no-nanny", root=tmp_path / "other")
     assert re.search(
-        r"worker tcp://127.0.0.1:\d+: other accelsim code than here",
+        r"worker tcp://127.0.0.1:\d+ has other accelsim code than here",
         refused(path, scheduler.address),
     )
     versions = distributed.Client.get_versions
