@@ -193,11 +193,8 @@ class Cluster:
         return [self._finished(*self._given.pop(key)) for key in keys]
 
     def close(self) -> None:
-        """Cancel all that is under way, and leave."""
-        # Whatever goes wrong here: the scheduler, if there is one, drops what is of a client gone.
-        with contextlib.suppress(Exception):
-            self._client.cancel([future for future, _, _ in self._given.values()], force=True)
-        with contextlib.suppress(Exception):
+        """Leave; the scheduler cancels what is under way for a client that is gone."""
+        with contextlib.suppress(Exception):  # the scheduler may be gone itself
             self._client.close(timeout=CONNECT_SECONDS)
 
     def _send(self, first: int, last: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import queue
 import re
 import shutil
 import signal
@@ -168,13 +169,8 @@ def test_a_point_that_always_kills_its_worker_fails_alone(two: str, tmp_path: Pa
 )
 def test_no_point_is_blamed_for_what_comes_before_it(error: Exception, said: str) -> None:
     """Workers that died while they were sent the study, or cannot unpack it."""
-
-    def result() -> None:
-        raise error
-
-    future = SimpleNamespace(key="range", status="error", result=result)
     with pytest.raises(workers.LostError, match=said):
-        bare()._finished(future, 0, 1)
+        bare()._finished(future(error), 0, 1)
 
 
 def test_nothing_more_is_sent_when_workers_leave() -> None:
@@ -185,11 +181,44 @@ def test_nothing_more_is_sent_when_workers_leave() -> None:
         assert here.free == free
 
 
+def test_a_point_that_was_lost_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was lost beside it shared a worker with it, perhaps."""
+    here, sent = bare(), []
+    monkeypatch.setattr(here, "_send", lambda first, last: sent.append((first, last)))
+    here._lost, here._given = {4, 7}, {"other": None}
+    here.submit(4, 9)
+    here.submit(4, 5)
+    here.submit(7, 8)
+    here.finished(0.01)
+    assert (here.free, sent) == (0, [(4, 9)])
+    here._given.clear()
+    here.finished(0.01)
+    assert (here.free, sent) == (0, [(4, 9), (4, 5)])
+    assert here._finished(future(([], 0.1)), 4, 5).rows == []
+    here.finished(0.01)
+    assert (here.free, sent[2:]) == (0, [(7, 8)])
+    assert here._finished(future(distributed.KilledWorker("range", None, 0)), 7, 8).rows is None
+    assert (here.free, here.busy) == (8, False)
+
+
 def bare() -> Any:
-    """A cluster that nothing has been sent to."""
+    """A cluster of four workers that nothing has been sent to."""
     made = object.__new__(cluster.Cluster)
-    made._name, made._alone = "cluster x", deque()
+    made._name, made._alone, made._done = "cluster x", deque(), queue.SimpleQueue()
+    made._given, made._lost, made._threads, made._next_look = {}, set(), 4, float("inf")
     return made
+
+
+def future(outcome: Any) -> Any:
+    """A range's, that has come to something, or to an error."""
+
+    def result() -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    status = "error" if isinstance(outcome, Exception) else "finished"
+    return SimpleNamespace(key="range", status=status, result=result)
 
 
 def test_shards_and_resumption_are_as_here(two: str, tmp_path: Path) -> None:
@@ -208,12 +237,15 @@ def test_an_interrupt_keeps_rows_and_cancels_the_rest(two: str, tmp_path: Path) 
     target, _ = store.opened(tmp_path / "out")
     assert 0 < len(list(target.rows(target.parts()[0]))) < 840
     with distributed.Client(two, set_as_default=False) as client:
-        deadline = time.monotonic() + 20
-        while any(client.processing().values()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not any(client.processing().values())
+        assert client.run_on_scheduler(left) == ([client.id], [])
     swept(path, tmp_path / "out", two, resume=True)
     assert fingerprint(tmp_path / "out") == whole
+
+
+def left(dask_scheduler: Any) -> tuple[list[str], list[str]]:
+    """Who a scheduler works for, and what it is to do."""
+    clients = [name for name in dask_scheduler.clients if name.startswith("Client")]
+    return clients, [*dask_scheduler.tasks]
 
 
 def files(folder: Path) -> Path:
@@ -299,16 +331,16 @@ def test_rows_are_kept_when_the_cluster_is_gone(
     worker = scheduler.worker("--no-nanny")
     process = worker if gone == "worker" else scheduler.processes[0]
     why = {"worker": "no worker is left since 1 s", "scheduler": "its scheduler is gone"}[gone]
+    quarter, seen = part_way(process.kill), [0]
+
+    def told(done: int, total: int) -> None:
+        seen.append(done)
+        quarter(done, total)
+
     with pytest.raises(AccelsimError, match=f"cluster tcp://.*: {why}.*\n.*--resume goes on"):
-        swept(
-            path,
-            tmp_path / "out",
-            scheduler.address,
-            evaluate=Slow(0.005),
-            told=part_way(process.kill),
-        )
+        swept(path, tmp_path / "out", scheduler.address, evaluate=Slow(0.005), told=told)
     target, _ = store.opened(tmp_path / "out")
-    assert 0 < len(list(target.rows(target.parts()[0]))) < 840
+    assert 0 < len(list(target.rows(target.parts()[0]))) == seen[-1] < 840
     explore.run(explore.load(str(path)), tmp_path / "out", evaluate=arithmetic, resume=True)
     assert fingerprint(tmp_path / "out") == whole
 
