@@ -237,6 +237,9 @@ def test_an_interrupt_keeps_rows_and_cancels_the_rest(two: str, tmp_path: Path) 
     target, _ = store.opened(tmp_path / "out")
     assert 0 < len(list(target.rows(target.parts()[0]))) < 840
     with distributed.Client(two, set_as_default=False) as client:
+        deadline = time.monotonic() + 5
+        while client.run_on_scheduler(left) != ([client.id], []) and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert client.run_on_scheduler(left) == ([client.id], [])
     swept(path, tmp_path / "out", two, resume=True)
     assert fingerprint(tmp_path / "out") == whole
