@@ -44,7 +44,7 @@ def sweep(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="scheduler of a Dask cluster that works"),
+        typer.Option(metavar="ADDRESS", help="of a Dask cluster's scheduler"),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="write all rows here")] = None,
     as_json: Json = False,

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 import queue
 import tempfile
 import threading
@@ -86,10 +87,11 @@ def sent(document: Document, found: Inputs, make: Make) -> Sent:
 class Study:
     """A study in a worker's process: its files in a folder there, its solver from the first range.
 
-    Where it travels on to it is built anew; the folder ends with it.
+    given: a `Sent`, which the scheduler need not unpack. Where it travels on to it is built anew;
+    the folder ends with it.
     """
 
-    def __init__(self, given: Sent) -> None:
+    def __init__(self, given: bytes) -> None:
         self._given = given
         self._one = threading.Lock()
         self._solve: Solve | None = None
@@ -109,7 +111,8 @@ class Study:
             return self._solve(first, last), time.perf_counter() - begin
 
     def _made(self) -> Solve:
-        given, worker = self._given, distributed.get_worker()
+        given: Sent = pickle.loads(self._given)
+        worker = distributed.get_worker()
         self._folder = tempfile.TemporaryDirectory(prefix="study-", dir=worker.local_directory)
         folder = Path(self._folder.name, *["up"] * _steps_up(name for name, _ in given.files))
         for name, content in given.files:
@@ -125,7 +128,7 @@ class Study:
         pairs = zip(given.hashes, own, strict=False)
         other = [what for (what, digest), mine in pairs if digest != mine]
         if other or len(own) != len(given.hashes):
-            raise AccelsimError(_differs(worker.address, other or ["files"]))
+            raise AccelsimError(_differs(f"worker {worker.address}", other or ["files"]))
         here = "" if str(was.parent) == "." else os.path.join(was.parent, "")
         renamed = [(os.path.join(folder, ""), here)]
         renamed += [(os.path.join(data_root(), ""), os.path.join(given.shipped, ""))]
@@ -146,7 +149,7 @@ class Cluster:
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lost: set[int] = set()
         self._alone: deque[tuple[int, int]] = deque()  # the first of them may be under way
-        study = sent(document, found, make)
+        study = pickle.dumps(sent(document, found, make))
         # What it would say of a scheduler that is gone, with a traceback, is an error of ours.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._client = _connected(address)
@@ -163,7 +166,9 @@ class Cluster:
 
     @property
     def free(self) -> int:
-        return 0 if self._alone else RANGES_PER_THREAD * self._threads - len(self._given)
+        if self._alone:
+            return 0
+        return max(0, RANGES_PER_THREAD * self._threads - len(self._given))
 
     @property
     def busy(self) -> bool:
@@ -176,7 +181,7 @@ class Cluster:
             self._send(first, last)
 
     def finished(self, timeout: float) -> list[Finished]:
-        """Raises LostError when the scheduler is gone, or no worker is left for long."""
+        """Raises LostError when the scheduler is gone, no worker is left, or one is not as here."""
         if self._alone and not self._given:
             self._send(*self._alone[0])
         self._look()
@@ -188,11 +193,8 @@ class Cluster:
         return [self._finished(*self._given.pop(key)) for key in keys]
 
     def close(self) -> None:
-        """Cancel all that is under way, and leave."""
-        # Whatever goes wrong here: the scheduler, if there is one, drops what is of a client gone.
-        with contextlib.suppress(Exception):
-            self._client.cancel([future for future, _, _ in self._given.values()], force=True)
-        with contextlib.suppress(Exception):
+        """Leave; the scheduler cancels what is under way for a client that is gone."""
+        with contextlib.suppress(Exception):  # the scheduler may be gone itself
             self._client.close(timeout=CONNECT_SECONDS)
 
     def _send(self, first: int, last: int) -> None:
@@ -205,18 +207,21 @@ class Cluster:
         if self._alone and self._alone[0] == (first, last):
             self._alone.popleft()
         try:
-            with self._reached():
-                rows, seconds = future.result()
-        except distributed.scheduler.KilledWorker:
+            rows, seconds = future.result()
+        except distributed.KilledWorker as error:
+            if error.task != future.key:
+                message = f"{self._name}: its workers died over the study, before any point of it"
+                raise LostError(message) from None
             if last - first == 1:
                 self._lost.add(first)
             return Finished(first, last, None, 0.0)
-        except AccelsimError:
-            raise
-        except distributed.CancelledError:
-            raise LostError(f"{self._name}: its scheduler is gone, or was started anew") from None
+        except AccelsimError as error:
+            raise LostError(error.faults) from None
         except Exception as error:
-            raise AccelsimError(f"{self._name}: {_said(error)}") from None
+            # Not the range's own, it is that of the way there; Dask then cancels all.
+            gone = future.status != "error"
+            why = "its scheduler is gone, or was started anew" if gone else _said(error)
+            raise LostError(f"{self._name}: {why}") from None
         return Finished(first, last, rows, seconds)
 
     def _look(self) -> None:
@@ -230,7 +235,7 @@ class Cluster:
         if self._threads:
             self._last_seen = now
         elif now - self._last_seen > WORKER_SECONDS:
-            raise LostError(f"{self._name}: no worker is left since {WORKER_SECONDS:.0f} s")
+            raise LostError(f"{self._name}: no worker is left since {WORKER_SECONDS:g} s")
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
@@ -251,7 +256,7 @@ def _connected(address: str) -> Any:
                 return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         why = f"one of its {kind}s does"
     except TimeoutError:
-        why = f"nothing came within {CONNECT_SECONDS:.0f} s"
+        why = f"nothing came within {CONNECT_SECONDS:g} s"
     except Exception as error:
         # Of many kinds: an address that is none, nobody there, or something else that answers.
         why = _said(error)
@@ -276,7 +281,7 @@ def _check(name: str, address: str, client: Any) -> None:
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
-        message = f"{name}: it has no worker, {WORKER_SECONDS:.0f} s long"
+        message = f"{name}: no worker has joined it within {WORKER_SECONDS:g} s"
         help = (f"start some: dask worker {address} --nthreads 1",)
         raise AccelsimError(Fault(message, help=help)) from None
     versions = client.get_versions()
@@ -288,14 +293,24 @@ def _check(name: str, address: str, client: Any) -> None:
         there = _versions(of)
         differ = [f"{p} {there[p]}, here {here[p]}" for p in CHECKED if there[p] != here[p]]
         wrong += [f"{name}: {who} has {'; '.join(differ)}"] if differ else []
-    if not wrong:
-        for worker, code in client.run(inputs.code_hash, on_error="return").items():
-            if isinstance(code, BaseException):
-                wrong.append(f"{name}: worker {worker} has no accelsim that runs: {_said(code)}")
-            elif code != inputs.code_hash():
-                wrong.append(_differs(worker, ["code"]))
+    for who, code in _codes(client) if not wrong else ():
+        if isinstance(code, Exception):
+            wrong.append(f"{name}: {who} has no accelsim that works: {_said(code)}")
+        elif code != inputs.code_hash():
+            wrong.append(f"{name}: {_differs(who, ['code'])}")
     if wrong:
         raise AccelsimError([Fault(message) for message in wrong[:MOST_NAMED]])
+
+
+def _codes(client: Any) -> Iterator[tuple[str, Any]]:
+    """The scheduler's and each worker's hash of their accelsim, or what they raised."""
+    try:
+        # It passes on what names our code, and so has to have it.
+        yield "its scheduler", client.run_on_scheduler(inputs.code_hash)
+    except Exception as error:
+        yield "its scheduler", error
+    for worker, code in client.run(inputs.code_hash, on_error="return").items():
+        yield f"worker {worker}", code
 
 
 def _versions(of: Any) -> dict[str, str]:
@@ -305,11 +320,11 @@ def _versions(of: Any) -> dict[str, str]:
     return {**{name: str(packages.get(name)) for name in CHECKED}, "python": python}
 
 
-def _differs(worker: str, what: Sequence[str]) -> str:
+def _differs(who: str, what: Sequence[str]) -> str:
     if "code" in what:
-        return f"worker {worker}: other accelsim code than here"
+        return f"{who} has other accelsim code than here"
     more = f" and {len(what) - MOST_NAMED} more" if len(what) > MOST_NAMED else ""
-    return f"worker {worker}: other content than here: {', '.join(what[:MOST_NAMED])}{more}"
+    return f"{who} has other content than here: {', '.join(what[:MOST_NAMED])}{more}"
 
 
 def _steps_up(names: Iterable[str]) -> int:

@@ -25,7 +25,7 @@ MOST_STARTS = 3
 
 
 class LostError(AccelsimError):
-    """Nobody is left to solve anything. The rows so far are as good as ever."""
+    """Those who solve are gone, or cannot. The rows so far are as good as ever."""
 
 
 @dataclass(frozen=True)
