@@ -71,7 +71,6 @@ class _Plan:
     workload: str
     runs: dict[str, sweep.Asked]
     settings: list[_Setting]
-    built: dict[str, cascade.Cascade] = field(default_factory=dict)
     replays: dict[tuple[str, ...], Replay | None] = field(default_factory=dict)
 
 
