@@ -4,6 +4,7 @@ from accelsim.explore.drive import Summary, run, solved, table
 from accelsim.explore.published import load as load_published
 from accelsim.explore.query import query
 from accelsim.explore.reading import load, load_text
+from accelsim.explore.shown import points
 from accelsim.explore.study import check_figures, study_figures
 from accelsim.explore.sweep import check_points, rows, timeline, write_csv
 
@@ -14,6 +15,7 @@ __all__ = [
     "load",
     "load_published",
     "load_text",
+    "points",
     "query",
     "rows",
     "run",
