@@ -255,13 +255,16 @@ class _Run:
         return Value(self._points(offset))
 
     def _points(self, offset: int) -> Whole:
-        """How many points of the rank there are before a step, or up to it."""
+        """How many points of the rank there are before a step, or up to it: the last tile may go
+        beyond the end."""
         steps: Whole = Variable(self.step)
         if offset:
             steps = Apply("add", (steps, Int(offset)))
-        for part in self.cascade.parts(self.cascade.root(self.rank))[1:]:
+        root = self.cascade.root(self.rank)
+        inner = self.cascade.parts(root)[1:]
+        for part in inner:
             steps = Apply("mul", (steps, Named(part)))
-        return steps
+        return Apply("min", (steps, Named(root))) if inner and offset else steps
 
     # What is made -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.cascade import Cascade, interpret
+from accelsim.cascade.edges import uncut
 from accelsim.derive.terms import looked_at
 from accelsim.errors import AccelsimError
 
@@ -17,7 +18,8 @@ Arrays = dict[str, npt.NDArray[np.float64]]
 CLASSES = ((1e-12, "exact"), (1e-6, "loses digits"), (float("inf"), "unstable"))
 """Relative error on adversarial inputs, up to -> in a word."""
 PART, OTHERS = 3, (2, 4, 3, 5)
-"""Shapes of trials: of every part of a rank; of ranks that are whole, in turns."""
+"""Shapes of trials: of every part of a rank, which ends inside of its last tile; of ranks that are
+whole, in turns."""
 MASKED = 7
 """Shape of whole ranks that predicates look at: masks cut through several tiles of others."""
 LEAST = 1e-3
@@ -29,7 +31,7 @@ USUAL = (16, 64)
 @dataclass(frozen=True)
 class Trial:
     """Inputs [shapes of the source's ranks], shapes of all ranks and parts, and the outputs of the
-    source."""
+    source, of which ranks that are cut are whole."""
 
     inputs: Arrays
     shapes: dict[str, int]
@@ -89,7 +91,7 @@ def shapes(
     cascade: Cascade, parts: Mapping[str, tuple[str, ...]], inner: int = PART
 ) -> dict[str, int]:
     """Small shapes of all ranks. parts: of those that will be cut, too. inner: of parts but the
-    outermost, which makes the rank as large with any."""
+    outermost, which makes the rank as large with any; 1: all tiles are full."""
     cut = {**dict(cascade.partitions), **parts}
     masked = {
         cascade.root(cascade.rank_of(variable))
@@ -102,9 +104,9 @@ def shapes(
         own = cut.get(root, ())
         out[root] = MASKED if root in masked else OTHERS[number % len(OTHERS)]
         if own:
-            out[root] = PART ** len(own)
+            out[root] = PART ** len(own) - PART ** (len(own) - 1) // 2
             out |= dict.fromkeys(own, inner)
-            out[own[0]] = out[root] // inner ** (len(own) - 1)
+            out[own[0]] = -(-out[root] // inner ** (len(own) - 1))
     return out
 
 
@@ -127,7 +129,7 @@ def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float
         return float("inf")
     worst = 0.0
     for name, a in trial.outputs.items():
-        b = after[name].reshape(a.shape)
+        b = after[name]
         if (np.isnan(a) != np.isnan(b)).any():
             return float("inf")
         largest = np.nanmax(np.abs(a), initial=least[name])
@@ -142,9 +144,10 @@ def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float
 def _outputs(cascade: Cascade, inputs: Arrays, sizes: Mapping[str, int]) -> Arrays | None:
     parts = {p: sizes[p] for _, own in cascade.partitions for p in own}
     try:
-        return interpret(cascade, inputs, parts)
+        found = interpret(cascade, inputs, parts)
     except AccelsimError:
         return None
+    return {name: uncut(cascade, name, values, sizes) for name, values in found.items()}
 
 
 def can_be_tried(cascade: Cascade) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.cascade.edges import beyond
 from accelsim.cascade.points import Array, Points
 from accelsim.errors import AccelsimError, Fault, nearest
-from accelsim.execute.edges import beyond
 from accelsim.execute.tiles import BrokenProgramError, Int, Tile
 
 

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from accelsim import mapping
 from accelsim.cascade import Cascade, with_parameters
+from accelsim.cascade.edges import bounded
 from accelsim.cascade.points import Array, Points
 from accelsim.execute.counts import Access, Key, Tally
-from accelsim.execute.edges import bounded
 from accelsim.execute.memory import Memory
 from accelsim.execute.nest import padded
 from accelsim.execute.tasks import Bench, Progress, Tasks

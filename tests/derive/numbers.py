@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accelsim import verbs
 from accelsim.cascade import Cascade, interpret
+from accelsim.cascade.edges import uncut
 from accelsim.derive import Derivation, derive, ways
 
 Arrays = dict[str, npt.NDArray[np.float64]]
@@ -61,12 +62,14 @@ def given(
 def extents(
     cascade: Cascade, rng: np.random.Generator, parts: Mapping[str, tuple[str, ...]]
 ) -> dict[str, int]:
-    """Random shapes of all ranks, and of parts that a rank is cut into."""
+    """Random shapes of all ranks, and of parts that a rank is cut into: its end is somewhere in the
+    last tile."""
     out: dict[str, int] = {}
     for root in cascade.ranks:
         own = [int(rng.integers(1, 5)) + (n == 0) for n, _ in enumerate(parts.get(root, ()))]
         out |= dict(zip(parts.get(root, ()), own, strict=True))
-        out[root] = int(np.prod(own)) if own else int(rng.integers(2, 7))
+        tiles = int(np.prod(own[1:])) if own else 1
+        out[root] = own[0] * tiles - int(rng.integers(tiles)) if own else int(rng.integers(2, 7))
     return out
 
 
@@ -88,7 +91,13 @@ def both(
             for one, shapes in zip((before, after), known, strict=True)
         )
         for name in before.outputs:
-            yield kind, first[name], second[name].reshape(first[name].shape)
+            yield (
+                kind,
+                *(
+                    uncut(one, name, values[name], sizes)
+                    for one, values in ((before, first), (after, second))
+                ),
+            )
 
 
 def apart(

@@ -20,6 +20,7 @@ from accelsim.cascade.nodes import (
     Index,
     Literal,
     Value,
+    whole_coordinates,
 )
 from accelsim.cascade.points import Grid, Points
 from accelsim.cascade.whole import Apply, Int, Lookup, Named, Variable, Whole, substitute, variables
@@ -29,25 +30,51 @@ def bounded(cascade: Cascade, shapes: Mapping[str, int], padded: Mapping[str, in
     """The cascade with conditions that keep its points inside of ranks whose tiles go beyond.
 
     shapes: of ranks. padded: rank -> coordinates of all its tiles, where these are more. A point
-    at which an Einsum would read or write beyond, or read what is left out, is left out.
+    that is beyond, or at which an Einsum would read or write beyond, or read what is left out, is
+    left out; at a step that is, a recurrence keeps its value.
     """
-    beyond = {rank: shapes[rank] for rank in cascade.ranks if padded[rank] > shapes[rank]}
+    beyond = {rank: shapes[rank] for rank, n in padded.items() if n > shapes[rank]}
     if not beyond:
         return cascade
     einsums: list[Einsum] = []
     ends: dict[str, tuple[Access, tuple[Whole, ...]]] = {}
     for einsum in cascade.einsums:
         fixed = _with_sizes(einsum, beyond)
-        found: dict[Whole, None] = {}
+        places = whole_coordinates(fixed.iterated, dict(cascade.variables), cascade.partitions)
+        found: dict[Whole, None] = {
+            Apply("lt", (places[root.lower()], Int(size))): None
+            for root, size in beyond.items()
+            if root.lower() in places
+        }
         for access in (*fixed.inputs, fixed.output):
             found |= dict.fromkeys(_inside(cascade, access, beyond))
         for access in fixed.inputs:
             if access.tensor in ends:
                 found |= dict.fromkeys(_inherited(*ends[access.tensor], access))
+        before = _before(cascade, fixed)
+        if before is not None:
+            step, kept = before
+            steps = [c for c in found if step in variables(c)]
+            for condition in steps:
+                del found[condition]
+                chosen = Call("where", (Value(condition), fixed.expression, kept))
+                fixed = dataclasses.replace(fixed, expression=chosen)
         ends[einsum.name] = fixed.output, tuple(found)
         new = tuple(c for c in found if c not in fixed.predicate)
         einsums.append(dataclasses.replace(fixed, predicate=(*fixed.predicate, *new)))
     return dataclasses.replace(cascade, einsums=tuple(einsums))
+
+
+def _before(cascade: Cascade, einsum: Einsum) -> tuple[str, Access] | None:
+    """Of a recurrence that reads its value before the step: the step's variable, and that value."""
+    if cascade.tensor(einsum.name).initial is None:
+        return None
+    for access in einsum.inputs:
+        pairs = list(zip(einsum.output.indices, access.indices, strict=False))
+        apart = [wrote for wrote, read in pairs if wrote != read]
+        if access.tensor == einsum.name and len(apart) == 1 and isinstance(apart[0], At):
+            return apart[0].variable, access
+    return None
 
 
 def beyond(
@@ -63,6 +90,21 @@ def beyond(
         found = ~np.asarray(points.whole(condition, grid), np.bool_)
         outside = found if outside is None else outside | found
     return None if outside is None else np.broadcast_to(outside, shape)
+
+
+def uncut(
+    cascade: Cascade, tensor: str, values: npt.NDArray[np.float64], shapes: Mapping[str, int]
+) -> npt.NDArray[np.float64]:
+    """Values of a tensor, ranks of which it has all parts, outermost first, as one axis that ends
+    where the rank does. shapes: of root ranks."""
+    ranks = list(cascade.tensor(tensor).ranks)
+    for axis, (root, parts) in ((a, p) for p in cascade.partitions for a in range(len(ranks))):
+        if tuple(ranks[axis : axis + len(parts)]) == parts:
+            before, after = values.shape[:axis], values.shape[axis + len(parts) :]
+            values = values.reshape(*before, -1, *after)
+            values = values[(slice(None),) * axis + (slice(shapes[root]),)]
+            ranks[axis : axis + len(parts)] = [root]
+    return values
 
 
 def _inside(cascade: Cascade, access: Access, sizes: Mapping[str, int]) -> Iterator[Whole]:
