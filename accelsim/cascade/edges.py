@@ -97,14 +97,23 @@ def uncut(
 ) -> npt.NDArray[np.float64]:
     """Values of a tensor, ranks of which it has all parts, outermost first, as one axis that ends
     where the rank does. shapes: of root ranks."""
-    ranks = list(cascade.tensor(tensor).ranks)
-    for axis, (root, parts) in ((a, p) for p in cascade.partitions for a in range(len(ranks))):
-        if tuple(ranks[axis : axis + len(parts)]) == parts:
-            before, after = values.shape[:axis], values.shape[axis + len(parts) :]
-            values = values.reshape(*before, -1, *after)
-            values = values[(slice(None),) * axis + (slice(shapes[root]),)]
-            ranks[axis : axis + len(parts)] = [root]
+    ends = uncut_ranks(cascade, tensor)
+    for axis, rank in enumerate(ends):
+        many = len(cascade.parts(rank)) if rank in cascade.ranks else 1
+        if many > 1:
+            values = values.reshape(*values.shape[:axis], -1, *values.shape[axis + many :])
+            values = values[(slice(None),) * axis + (slice(shapes[rank]),)]
     return values
+
+
+def uncut_ranks(cascade: Cascade, tensor: str) -> tuple[str, ...]:
+    """Ranks of a tensor, those of which it has all parts, outermost first, whole."""
+    ranks = cascade.tensor(tensor).ranks
+    for root, parts in cascade.partitions:
+        for axis in range(len(ranks)):
+            if ranks[axis : axis + len(parts)] == parts:
+                ranks = (*ranks[:axis], root, *ranks[axis + len(parts) :])
+    return ranks
 
 
 def _inside(cascade: Cascade, access: Access, sizes: Mapping[str, int]) -> Iterator[Whole]:
