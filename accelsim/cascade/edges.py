@@ -26,12 +26,15 @@ from accelsim.cascade.points import Grid, Points
 from accelsim.cascade.whole import Apply, Int, Lookup, Named, Variable, Whole, substitute, variables
 
 
-def bounded(cascade: Cascade, shapes: Mapping[str, int], padded: Mapping[str, int]) -> Cascade:
+def bounded(
+    cascade: Cascade, shapes: Mapping[str, int], padded: Mapping[str, int], *, kept: bool = True
+) -> Cascade:
     """The cascade with conditions that keep its points inside of ranks whose tiles go beyond.
 
     shapes: of ranks. padded: rank -> coordinates of all its tiles, where these are more. A point
     that is beyond, or at which an Einsum would read or write beyond, or read what is left out, is
-    left out; at a step that is, a recurrence keeps its value.
+    left out; at a step that is, a recurrence keeps its value. kept: also one that does not read
+    that value itself.
     """
     beyond = {rank: shapes[rank] for rank, n in padded.items() if n > shapes[rank]}
     if not beyond:
@@ -52,12 +55,11 @@ def bounded(cascade: Cascade, shapes: Mapping[str, int], padded: Mapping[str, in
             if access.tensor in ends:
                 found |= dict.fromkeys(_inherited(*ends[access.tensor], access))
         before = _before(cascade, fixed)
-        if before is not None:
-            step, kept = before
-            steps = [c for c in found if step in variables(c)]
-            for condition in steps:
+        if before is not None and (kept or before[1] in fixed.inputs):
+            step, value = before
+            for condition in [c for c in found if step in variables(c)]:
                 del found[condition]
-                chosen = Call("where", (Value(condition), fixed.expression, kept))
+                chosen = Call("where", (Value(condition), fixed.expression, value))
                 fixed = dataclasses.replace(fixed, expression=chosen)
         ends[einsum.name] = fixed.output, tuple(found)
         new = tuple(c for c in found if c not in fixed.predicate)
@@ -66,14 +68,19 @@ def bounded(cascade: Cascade, shapes: Mapping[str, int], padded: Mapping[str, in
 
 
 def _before(cascade: Cascade, einsum: Einsum) -> tuple[str, Access] | None:
-    """Of a recurrence that reads its value before the step: the step's variable, and that value."""
-    if cascade.tensor(einsum.name).initial is None:
+    """Of a recurrence: the variable of its step, and its value before that."""
+    tensor = cascade.tensor(einsum.name)
+    if tensor.initial is None:
         return None
-    for access in einsum.inputs:
-        pairs = list(zip(einsum.output.indices, access.indices, strict=False))
-        apart = [wrote for wrote, read in pairs if wrote != read]
-        if access.tensor == einsum.name and len(apart) == 1 and isinstance(apart[0], At):
-            return apart[0].variable, access
+    reads = [a.indices for e in cascade.einsums for a in e.inputs if a.tensor == einsum.name]
+    for axis, (rank, index) in enumerate(zip(tensor.ranks, einsum.output.indices, strict=True)):
+        if not isinstance(index, At) or rank not in cascade.iterative:
+            continue
+        above = any(isinstance(at := read[axis], At) and at.offset == 1 for read in reads)
+        if index.offset == 1 or above:
+            indices = list(einsum.output.indices)
+            indices[axis] = At(index.variable, 1 - index.offset)
+            return index.variable, Access(einsum.name, tuple(indices))
     return None
 
 

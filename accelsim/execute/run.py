@@ -68,7 +68,7 @@ def sizes(
     beyond = padded(mapped)
     own = {table.name for table in mapped.cascade.tables}
     return Sizes(
-        bounded(mapped.cascade, every, beyond),
+        bounded(mapped.cascade, every, beyond, kept=False),  # else it would count as a read
         every,
         beyond,
         {name: np.asarray(table, np.int64) for name, table in tables.items() if name in own},

@@ -184,14 +184,21 @@ def test_a_rank_may_end_inside_of_its_last_tile(tile: int) -> None:
     [
         ("M1", "S[m1,m0+1] = S[m1,m0] + X[m1,m0]\n  Y[m1] = S[m1,M0]", [3, 12, 6]),
         ("M0", "S[m1+1,m0] = S[m1,m0] + X[m1,m0]\n  Y[m0] = S[M1,m0]", [9, 5, 7]),
+        ("M0", "S[m1,m0] = S[m1+1,m0] + X[m1,m0]\n  Y[m0] = S[0,m0]", [9, 5, 7]),
+        (
+            "M0",
+            "T[m1,m0] = S[m1,m0] * 2\n  S[m1+1,m0] = T[m1,m0] + X[m1,m0]\n  Y[m0] = S[M1,m0]",
+            [12, 6, 9],
+        ),
     ],
 )
 def test_at_a_step_beyond_the_end_a_recurrence_keeps_its_value(
     kept: str, statements: str, expected: list[float]
 ) -> None:
+    more = ", T: [M1, M0]" * ("T" in statements)
     built = cascade.cascade_from_text(
         "cascade: c\nsource: s\nranks: {M: m}\npartitions: {M: [M1, M0]}\n"
-        f"tensors: {{X: [M1, M0], S: [M1, M0], Y: [{kept}]}}\n"
+        f"tensors: {{X: [M1, M0], S: [M1, M0], Y: [{kept}]{more}}}\n"
         f"initial: {{S: 0}}\noutputs: [Y]\neinsums: |\n  {statements}\n"
     )
     found = cascade.interpret(built, {"X": np.arange(7.0)}, {"M0": 3})
