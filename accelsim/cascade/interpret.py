@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.cascade.edges import bounded
+from accelsim.cascade.edges import bounded, uncut_ranks
 from accelsim.cascade.given import check_tables, settle_parameters
 from accelsim.cascade.nodes import (
     Access,
@@ -126,8 +126,8 @@ class _Run:
         for name, array in arrays.items():
             ranks = self.cascade.tensor(name).ranks
             if array.ndim < len(ranks):
-                roots = dict.fromkeys(self.cascade.root(rank) for rank in ranks)
-                grown = [padded.get(root, self.shapes[root]) for root in roots]
+                whole = uncut_ranks(self.cascade, name)
+                grown = [padded.get(rank, self.shapes[rank]) for rank in whole]
                 array = np.pad(array, [(0, n - m) for n, m in zip(grown, array.shape, strict=True)])
             values = array.reshape([self.shapes[rank] for rank in ranks])
             self.tensors[name] = _Filled(values, np.ones(values.shape, np.bool_))
@@ -135,8 +135,7 @@ class _Run:
     def _learn(self, name: str, array: Array) -> None:
         """Shapes of the ranks of one input; its axes are its ranks, or its roots uncut."""
         ranks = self.cascade.tensor(name).ranks
-        roots = tuple(dict.fromkeys(self.cascade.root(rank) for rank in ranks))
-        for candidate in (ranks, roots):
+        for candidate in (ranks, uncut_ranks(self.cascade, name)):
             if array.ndim == len(candidate):
                 for rank, extent in zip(candidate, array.shape, strict=True):
                     known = self.shapes.setdefault(rank, extent)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.cascade import Cascade, interpret
-from accelsim.cascade.edges import uncut
+from accelsim.cascade.edges import uncut, uncut_ranks
 from accelsim.derive.terms import looked_at
 from accelsim.errors import AccelsimError
 
@@ -67,8 +67,7 @@ def trials(source: Cascade, parts: Mapping[str, tuple[str, ...]], seed: int = 0)
     def drawn(rng: np.random.Generator, sizes: dict[str, int]) -> Arrays:
         out = {}
         for name in source.inputs:
-            ranks = dict.fromkeys(source.root(rank) for rank in source.tensor(name).ranks)
-            out[name] = rng.normal(size=[sizes[rank] for rank in ranks])
+            out[name] = rng.normal(size=[sizes[rank] for rank in uncut_ranks(source, name)])
         return out
 
     def tried(inputs: Arrays, sizes: dict[str, int]) -> tuple[Trial, ...]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from accelsim import verbs
 from accelsim.cascade import Cascade, interpret
-from accelsim.cascade.edges import uncut
+from accelsim.cascade.edges import uncut, uncut_ranks
 from accelsim.derive import Derivation, derive, ways
 
 Arrays = dict[str, npt.NDArray[np.float64]]
@@ -41,8 +41,7 @@ def given(
     """Inputs, an axis per root rank; the first input is the adversarial one."""
     out = {}
     for number, name in enumerate(cascade.inputs):
-        roots = dict.fromkeys(cascade.root(rank) for rank in cascade.tensor(name).ranks)
-        array = rng.normal(size=[extents[root] for root in roots])
+        array = rng.normal(size=[extents[rank] for rank in uncut_ranks(cascade, name)])
         if number == 0:
             if kind == "equal":
                 array[:] = array.flat[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from accelsim import verbs
 from accelsim.cascade import Cascade, cascade_from_text, interpret, show
 from accelsim.derive import NotApplicableError, derive, localise, running, split, trial, ways
 from accelsim.errors import AccelsimError
@@ -248,3 +249,26 @@ def test_a_form_without_numbers_is_told() -> None:
     lines = ("S[r] = X[r,n]", "MU[r] = S[r] / N", "T[r] = exp(X[r,n] - MU[r])")
     with pytest.raises(AccelsimError, match="1 pass is known, but gives no number on adversarial"):
         derive(ways(cascade_from_text(text(*lines)), "N"))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"), [("linear_hedgehog", ()), ("linear_inline", ("M1", "M0"))]
+)
+def test_an_input_may_have_a_rank_twice(name: str, parts: tuple[str, ...]) -> None:
+    """W[h,r,e], of two variables over E."""
+    for one in ways(verbs.load_cascade(name)):
+        assert one.error is not None
+        assert one.error < 1e-9
+
+
+def test_tiles_of_a_rank_that_is_there_twice() -> None:
+    """Either of the two axes ends inside of a tile."""
+    cut = cascade_from_text(
+        "cascade: c\nsource: s\nranks: {E: e}\npartitions: {E: [E1, E0]}\n"
+        "variables: {r1: E1, r0: E0}\ntensors: {W: [E1, E0, E1, E0], T: [E1, E0]}\noutputs: [T]\n"
+        "einsums: |\n  T[r1,r0] = W[r1,r0,e1,e0]\n"
+    )
+    w = np.arange(25.0).reshape(5, 5)
+    found = interpret(cut, {"W": w}, {"E0": 2})["T"]
+    assert found.shape == (3, 2)
+    assert found.ravel()[:5] == pytest.approx(w.sum(1))
