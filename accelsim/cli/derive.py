@@ -73,6 +73,8 @@ def derive(
         if path is not None:
             write_output(path, content)
             print(f"{best.cascade.name}: {path}", file=sys.stderr)
+    if best.unchecked:
+        print(f"warning: the form is not checked: {best.unchecked}", file=sys.stderr)
     if as_json:
         print_json(_record(best, found, text, as_latex(best.cascade)))
         return
@@ -90,7 +92,9 @@ def _steps(one: Derivation) -> list[dict[str, Any]]:
 
 
 def _costs(one: Derivation) -> dict[str, Any]:
-    return {"way": one.way, **dataclasses.asdict(one.cost), "error": one.error}
+    cost = dataclasses.asdict(one.cost)
+    operations = cost["operations"] if one.counted else None
+    return {"way": one.way, **cost, "error": one.error, "operations": operations}
 
 
 def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str) -> dict[str, Any]:
@@ -100,6 +104,8 @@ def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str)
         "rank": best.rank,
         "steps": _steps(best),
         **_costs(best),
+        "unchecked": best.unchecked or None,
+        "made_up": dict(best.made_up),
         "not_done": list(best.stopped),
         "ways": [_costs(one) for one in found],
         "yaml": text,
@@ -117,9 +123,15 @@ def _print(best: Derivation, found: list[Derivation]) -> None:
     ]:
         console.print(rows_table(f"{best.source.name}: {best.way}, passes over {best.rank}", rows))
     ways = [
-        {**_costs(one), "error": "not tried" if one.error is None else f"{one.error:.0e}"}
+        {
+            **_costs(one),
+            "error": "not tried" if one.error is None else f"{one.error:.0e}",
+            "operations": one.cost.operations if one.counted else "not known",
+        }
         for one in sorted(found, key=lambda one: one.cost)
     ]
     console.print(rows_table("ways (ranks of 64, 16 tiles; error on adversarial inputs)", ways))
+    for name, value in best.made_up:
+        print(f"trials: {name} is {value}")
     for why in best.stopped:
         print(f"not done: {why}")

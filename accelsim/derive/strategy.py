@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from math import isfinite, prod
 
 from accelsim.analysis import passes
-from accelsim.analysis.counts import total_counts
-from accelsim.cascade import Cascade, show_einsum
+from accelsim.analysis.counts import point_operations, total_counts
+from accelsim.cascade import Cascade, show_einsum, with_parameters
 from accelsim.derive import transforms, trial
 from accelsim.derive.alike import renamed
 from accelsim.derive.draft import NotApplicableError
@@ -54,7 +54,10 @@ class Cost:
 @dataclass(frozen=True)
 class Derivation:
     """way: running, local... before: passes of the source. error: relative, on adversarial inputs;
-    None where none were made up. stopped: why rewrites that would have helped were not done."""
+    None where the source has no numbers on any that are made up. stopped: why rewrites that would
+    have helped were not done. made_up: parameters and tables -> what they are in trials. unchecked:
+    why steps and error were not tried, "" where they were. counted: whether cost.operations is
+    known; it is of what is made up otherwise."""
 
     source: Cascade
     way: str
@@ -65,6 +68,9 @@ class Derivation:
     cost: Cost
     error: float | None
     stopped: tuple[str, ...]
+    made_up: tuple[tuple[str, str], ...] = ()
+    unchecked: str = ""
+    counted: bool = True
 
 
 def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) -> Derivation:
@@ -150,7 +156,8 @@ def _told(made: Derivation, name: str) -> Cascade:
 def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -> list[Derivation]:
     """What each way comes to. rank: the one with most passes unless said. parts: cut it first.
 
-    Raises AccelsimError for a rank or parts that cannot be.
+    Raises AccelsimError for a rank or parts that cannot be, and for a cascade that reads outside of
+    its tensors.
     """
     rank = rank or _most_passes(cascade)
     if rank not in cascade.ranks:
@@ -159,9 +166,7 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    tried = trial.Trials()
-    if trial.can_be_tried(cascade):
-        tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
+    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
@@ -249,15 +254,17 @@ class _Way:
 
     def done(self, way: str) -> Derivation:
         count = passes(self.cascade).passes.get(self.rank, 0)
-        error = self.tried.worst(self.cascade) if self.tried.usual else None
-        named = {p.name: p.default or 0 for p in self.cascade.parameters}
+        error = None if self.tried.unchecked else self.tried.worst(self.cascade)
+        missing = {p.name for p in self.cascade.parameters if p.default is None}
+        named = with_parameters(self.cascade, {}, trial.MADE_UP[0][0])
         usual = trial.usual_shapes(self.cascade)
         counts = total_counts(self.cascade, {**usual, **named})
+        every = (o for e in self.cascade.einsums for o in point_operations(e))
         classes = [word for _, word in trial.CLASSES]
         cost = Cost(
             passes=float("inf") if count is None else count,
             error=0 if error is None else classes.index(trial.in_a_word(error)),
-            operations=sum(n for n in counts.values() if n is not None),
+            operations=sum(counts.values()),
             state=self._state(usual),
         )
         return Derivation(
@@ -270,6 +277,9 @@ class _Way:
             cost,
             error,
             tuple(dict.fromkeys(self.stopped.values())),
+            tuple(self.tried.made_up.items()),
+            self.tried.unchecked,
+            not missing and counts.keys() >= {*every},
         )
 
     def _state(self, sizes: dict[str, int]) -> int:

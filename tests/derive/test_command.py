@@ -80,6 +80,39 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert called(str(path), "--rank", "N").exit_code == 0
 
 
+UNKNOWN = """\
+cascade: window
+source: a test
+ranks: {R: rows, N: samples}
+parameters: {w: {description: a window}}
+tensors: {X: [R, N], G: [R], T: [R]}
+outputs: [T]
+einsums: |
+  G[r] = X[r,n] :: max | n - r < w
+  T[r] = FORM | n - r < w
+"""
+
+
+@pytest.mark.parametrize("form", ["exp(X[r,n] - G[r])", "sqrt(-1 - square(X[r,n] - G[r]))"])
+def test_what_is_not_known_is_said(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(UNKNOWN.replace("FORM", form))
+    asked = (str(path), "--partition", "N=N1,N0", "--passes", "2")
+    shown = called(*asked)
+    record = json.loads(called(*asked, "--json").stdout)
+    assert shown.exit_code == 0
+    assert record["operations"] is None
+    assert "not known" in shown.stdout
+    if form.startswith("exp"):
+        assert "trials: w is 2" in shown.stdout
+        assert record["made_up"] == {"w": "2"}
+        assert record["unchecked"] is None
+    else:
+        assert "not tried" in shown.stdout
+        assert "warning: the form is not checked: window has no numbers" in shown.stderr
+        assert "T is not a number" in record["unchecked"]
+
+
 BAD = (
     (("nowhere",), "nowhere"),
     (("log_sum_exp", "--rank", "Q"), "log_sum_exp has no rank 'Q': its ranks are R, N"),

@@ -272,3 +272,49 @@ def test_tiles_of_a_rank_that_is_there_twice() -> None:
     found = interpret(cut, {"W": w}, {"E0": 2})["T"]
     assert found.shape == (3, 2)
     assert found.ravel()[:5] == pytest.approx(w.sum(1))
+
+
+def given_later(parameter: str, *lines: str) -> Cascade:
+    """A cascade with a whole number that only the workload gives."""
+    own = f"parameters: {{{parameter}: {{description: a test}}}}\n"
+    return cascade_from_text(own + text("S[r] = X[r,n]", *lines))
+
+
+def test_parameters_without_a_default_are_made_up() -> None:
+    """A form that overflows is not taken, though the source says nothing of w."""
+    before = given_later("w", "T[r] = exp(X[r,n] - S[r] / N) * w")
+    found = ways(before)
+    assert {one.made_up for one in found} == {(("w", "2"),)}
+    assert [one.error == np.inf for one in found] == [False, True]
+    assert not any(one.counted for one in found)
+    with pytest.raises(AccelsimError, match="gives no number on adversarial inputs"):
+        derive(found)
+
+
+def test_tables_are_made_up() -> None:
+    for name, value in (("attention_qcqa", "0 and 1 in turns"), ("attention_block_list", "all 1")):
+        found = ways(verbs.load_cascade(name))
+        assert all(one.error is not None and one.error < 1e-12 for one in found)
+        assert {dict(one.made_up).popitem()[1] for one in found} == {value}
+
+
+def test_shapes_that_go_together_are_looked_for() -> None:
+    """Widths of which one is twice the other; as many keys as queries; an odd window."""
+    for name in ("attention_mla", "attention_alibi", "linear_inline"):
+        assert all(one.error is not None for one in ways(verbs.load_cascade(name)))
+
+
+def test_what_reads_outside_of_its_tensors_is_refused() -> None:
+    with pytest.raises(AccelsimError, match="T reads X where it is not defined, at r = 0, n = 3"):
+        ways(cascade_from_text(text("T[r] = X[r,n+1]")))
+    inside = cascade_from_text(text("T[r] = X[r,n+1] | n < N - 1"))
+    assert all(one.error == 0 for one in ways(inside))
+
+
+def test_a_form_that_cannot_be_tried_says_so() -> None:
+    """A square root of less than nothing has no number on any inputs."""
+    before = cascade_from_text(text("S[r] = X[r,n]", "T[r] = sqrt(-1 - square(S[r]))"))
+    for one in ways(before):
+        assert one.error is None
+        assert "has no numbers on trial inputs: " in one.unchecked
+        assert "T is not a number at some point" in one.unchecked
