@@ -52,6 +52,7 @@ def derive(
     from accelsim import verbs
     from accelsim.cascade import latex as as_latex
     from accelsim.cascade import show
+    from accelsim.derive import trial
 
     for path in (yaml, latex):
         if path is not None:
@@ -73,6 +74,9 @@ def derive(
         if path is not None:
             write_output(path, content)
             print(f"{best.cascade.name}: {path}", file=sys.stderr)
+    if best.cost.error == len(trial.CLASSES) - 1:
+        off = f"{best.error:.0e} off {best.source.name}, which keeps its digits there"
+        print(f"warning: on adversarial inputs the form is {off}", file=sys.stderr)
     if best.unchecked:
         print(f"warning: the form is not checked: {best.unchecked}", file=sys.stderr)
     if as_json:

@@ -1,6 +1,7 @@
 """Rewriting cascades by laws: fewer passes, each step proved and checked on numbers."""
 
 from accelsim.derive.alike import isomorphism, renamed
+from accelsim.derive.centre import centre
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
 from accelsim.derive.running import run
@@ -12,6 +13,7 @@ __all__ = [
     "Derivation",
     "NotApplicableError",
     "Step",
+    "centre",
     "derive",
     "factor",
     "inline",

@@ -16,11 +16,16 @@ from math import isfinite, prod
 from accelsim.analysis import passes
 from accelsim.analysis.counts import point_operations, total_counts
 from accelsim.cascade import Cascade, show_einsum, with_parameters
+from accelsim.cascade.nodes import Value
+from accelsim.cascade.whole import Named
 from accelsim.derive import transforms, trial
+from accelsim.derive.algebra import PRODUCTS
 from accelsim.derive.alike import renamed
+from accelsim.derive.centre import centre
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
 from accelsim.derive.running import late, run
+from accelsim.derive.terms import chain
 from accelsim.errors import AccelsimError, Fault, nearest
 
 TOLERANCE = 1e-9
@@ -346,8 +351,20 @@ def _running(way: _Way) -> None:
         name = next(iter(needed), None) or next(iter(wanted), None)
         if name is None:
             return
+        mean = name in needed and _is_of_parts(way, name)
+        if mean and way.do("factor", name, transforms.factor, name):
+            continue
+        way.do("centre", name, centre, name, way.unit)
         if not way.do("run", name, run, name, way.unit):
             failed.add(name)
+
+
+def _is_of_parts(way: _Way, name: str) -> bool:
+    """Whether it is the sum of X / N, or of X * N: what it is after a step would be no mean."""
+    einsum = way.cascade.einsum(name)
+    of = chain(einsum.expression, PRODUCTS)
+    count = Value(Named(way.rank))
+    return einsum.reduce == "add" and count in (*of.plus, *of.minus)
 
 
 def _is_needed(way: _Way, name: str, wanted: list[str]) -> bool:

@@ -113,6 +113,20 @@ def test_what_is_not_known_is_said(form: str, tmp_path: Path) -> None:
         assert "T is not a number" in record["unchecked"]
 
 
+def test_a_form_that_loses_all_digits_says_so(tmp_path: Path) -> None:
+    """A number of points that is not known as one: a sum divided by it is no running mean."""
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {R: rows, N: samples}\n"
+        "tensors: {X: [R, N], S: [R], T: [R]}\noutputs: [T]\n"
+        "einsums: |\n  S[r] = X[r,n]\n  T[r] = square(X[r,n] - S[r] / whole(N + 0))\n"
+    )
+    shown = called(str(path))
+    assert shown.exit_code == 0
+    assert "warning: on adversarial inputs the form is" in shown.stderr
+    assert "warning" not in called("mean_variance").stderr
+
+
 BAD = (
     (("nowhere",), "nowhere"),
     (("log_sum_exp", "--rank", "Q"), "log_sum_exp has no rank 'Q': its ranks are R, N"),

@@ -7,7 +7,16 @@ import pytest
 
 from accelsim import verbs
 from accelsim.cascade import Cascade, cascade_from_text, interpret, show
-from accelsim.derive import NotApplicableError, derive, localise, running, split, trial, ways
+from accelsim.derive import (
+    NotApplicableError,
+    centre,
+    derive,
+    localise,
+    running,
+    split,
+    trial,
+    ways,
+)
 from accelsim.errors import AccelsimError
 from tests.derive.numbers import apart, both
 from tests.derive.texts import text
@@ -318,3 +327,35 @@ def test_a_form_that_cannot_be_tried_says_so() -> None:
         assert one.error is None
         assert "has no numbers on trial inputs: " in one.unchecked
         assert "T is not a number at some point" in one.unchecked
+
+
+INLINED = (
+    ("S[r] = X[r,n]", "T[r] = square(X[r,n] - S[r] / N)"),
+    ("S[r] = X[r,n] / N", "T[r] = square(X[r,n] - S[r])"),
+    ("S[r] = X[r,n] * 1 / N", "T[r] = (X[r,n] - S[r]) * (X[r,n] - S[r])"),
+    ("S[r] = X[r,n]", "T[r] = square(N * X[r,n] - S[r])"),
+    ("S[r] = X[r,n]", "T[r] = square(S[r] - X[r,n] * 0.5 * N) * Y[r,n]"),
+    ("S[r] = X[r,n]", "Q[r] = square(X[r,n] - S[r] / N)", "T[r] = sqrt(Q[r] / N) + S[r] / N"),
+)
+
+
+@pytest.mark.parametrize("parts", [(), ("N1", "N0")], ids=["whole", "cut"])
+@pytest.mark.parametrize("lines", INLINED, ids=[lines[1] for lines in INLINED])
+def test_means_that_stand_in_expressions(lines: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    """They run as means do: digits are kept where values have an offset."""
+    before = cascade_from_text(text(*lines))
+    found = derive(ways(before, "N", parts))
+    assert (found.way, found.cost.passes) == ("running", 1)
+    assert (found.error or 0) < 1e-12
+    check(before, found.cascade)
+
+
+def test_a_scalar_mean_that_stands_in_an_expression() -> None:
+    found = derive(ways(cascade_from_text(text("S[] = U[r]", "T[] = square(U[r] - S[] / R)"))))
+    assert (found.cost.passes, found.cost.error) == (1, 0)
+
+
+def test_centre_refuses() -> None:
+    for line in ("T[r] = square(X[r,n] - S[r])", "T[r] = square(U[r] / N - X[r,n]) * S[r]"):
+        with pytest.raises(NotApplicableError, match="T has no mean in it that is not a tensor"):
+            centre(cascade_from_text(text("S[r] = X[r,n]", line)), "T", "N")
