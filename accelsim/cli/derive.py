@@ -34,6 +34,10 @@ def derive(
             autocompletion=shipped("cascade"),
         ),
     ] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(help="one of the ways that are listed, such as running; the best unless said"),
+    ] = None,
     yaml: Annotated[Path | None, typer.Option(help="write the cascade here")] = None,
     latex: Annotated[Path | None, typer.Option(help="write it as LaTeX here")] = None,
     as_json: Json = False,
@@ -68,7 +72,7 @@ def derive(
         rank = root
     wanted = verbs.load_cascade(like) if like is not None else None
     found = derivations.ways(verbs.load_cascade(cascade), rank, parts)
-    best = derivations.derive(found, passes, wanted)
+    best = derivations.derive(found, passes, wanted, way)
     text = show(best.cascade)
     for path, content in ((yaml, text), (latex, as_latex(best.cascade))):
         if path is not None:

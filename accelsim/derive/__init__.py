@@ -2,10 +2,11 @@
 
 from accelsim.derive.alike import isomorphism, renamed
 from accelsim.derive.centre import centre
+from accelsim.derive.choice import derive
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
 from accelsim.derive.running import run
-from accelsim.derive.strategy import Cost, Derivation, Step, derive, ways
+from accelsim.derive.strategy import Cost, Derivation, Step, ways
 from accelsim.derive.transforms import factor, inline, merge, partition, shared, split
 
 __all__ = [

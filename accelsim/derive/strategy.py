@@ -2,25 +2,22 @@
 
 `inline` and `factor` until nothing changes, then reductions in the order in which they need each
 other: the order matters, since a reduction that divides by another one has no running form. Each
-step is checked on numbers. Of the ways that reach the passes that are asked for, the best has the
-least (passes, error on adversarial inputs, operations, state).
+step is checked on numbers.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, prod
+from math import prod
 
 from accelsim.analysis import passes
 from accelsim.analysis.counts import point_operations, total_counts
-from accelsim.cascade import Cascade, show_einsum, with_parameters
+from accelsim.cascade import Cascade, with_parameters
 from accelsim.cascade.nodes import Value
 from accelsim.cascade.whole import Named
 from accelsim.derive import transforms, trial
 from accelsim.derive.algebra import PRODUCTS
-from accelsim.derive.alike import renamed
 from accelsim.derive.centre import centre
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
@@ -78,86 +75,6 @@ class Derivation:
     counted: bool = True
 
 
-def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) -> Derivation:
-    """Of the `ways` that a cascade has, the best with that many passes, or fewer.
-
-    like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
-    with what stops it.
-    """
-    known, found = found, [one for one in found if isfinite(one.error or 0)]
-    reached = [one for one in found if one.cost.passes <= most]
-    if not reached:
-        least = min(found, key=lambda one: one.cost)
-        message = (
-            f"{least.cascade.name}: {_many(least.cascade, least.rank)} over {least.rank} at "
-            f"least, by the rewrites that are known, not {most}"
-        )
-        stopped = [why for one in found for why in one.stopped]
-        stopped += [
-            f"{one.way}: a form with {_many(one.cascade, one.rank)} is known, but gives no number "
-            f"on adversarial inputs on which {one.source.name} gives one"
-            for one in known
-            if one not in found
-        ]
-        why = (*stopped, *_kept(least.cascade, least.rank), *_if_cut(least, most))
-        raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
-    if like is None:
-        exact = [one for one in reached if one.cost.passes == most]
-        best = min(exact or reached, key=lambda one: one.cost)
-        return dataclasses.replace(best, cascade=_told(best, f"{best.cascade.name}_derived"))
-    for one in sorted(reached, key=lambda one: one.cost):
-        named = renamed(one.cascade, like)
-        if named is not None:
-            one = dataclasses.replace(one, cascade=named)
-            return dataclasses.replace(one, cascade=_told(one, like.name))
-    said = ", ".join(one.way for one in reached)
-    message = f"{reached[0].source.name}: what was found ({said}) differs from {like.name} in more "
-    raise AccelsimError(Fault(message + "than names", help=_unlike(reached[0], like, most)))
-
-
-def _unlike(made: Derivation, like: Cascade, most: int) -> tuple[str, ...]:
-    """What to ask for instead, as far as cuts and passes tell."""
-    help = []
-    own, wanted = ([parts for _, parts in one.partitions] for one in (made.cascade, like))
-    if [len(parts) for parts in own] != [len(parts) for parts in wanted]:
-        cut = [f"{root} into {', '.join(parts)}" for root, parts in like.partitions]
-        ask = "leave --partition out"
-        if len(wanted) == 1:
-            count = len(wanted[0])
-            parts = [f"{made.rank}{count - 1 - number}" for number in range(count)]
-            ask = f"try --partition {made.rank}={','.join(parts)}"
-        help.append(f"{like.name} cuts {' and '.join(cut) or 'no rank'}: {ask}")
-    counts = {rank: passes(like).passes.get(rank) or 0 for rank in like.ranks}
-    rank = max(like.ranks, key=counts.__getitem__)
-    if counts[rank] > most:
-        many = counts[rank]
-        help.append(f"{like.name} has {many} passes over {rank}: try --passes {many}")
-    return tuple(help)
-
-
-def _if_cut(one: Derivation, most: int) -> tuple[str, ...]:
-    """Whether tiles have a form that single coordinates have not."""
-    made, rank = one.cascade, one.rank
-    parts = (f"{rank}1", f"{rank}0")
-    kept = {name for name in made.outputs if rank in made.tensor(name).ranks}
-    if made.parts(rank) != (rank,) or kept & late(made, rank):
-        return ()
-    try:
-        found = ways(one.source, rank, parts)
-    except NotApplicableError:
-        return ()
-    if not any(other.cost.passes <= most and isfinite(other.error or 0) for other in found):
-        return ()
-    return (f"cut into tiles it has a form: --partition {rank}={','.join(parts)}",)
-
-
-def _told(made: Derivation, name: str) -> Cascade:
-    """The cascade with a name, and with what was done in its description."""
-    steps = ", ".join(f"{step.rewrite} {step.subject}" for step in made.steps) or "nothing"
-    description = f"Derived from {made.source.name}: {steps}. {made.cascade.description}".strip()
-    return dataclasses.replace(made.cascade, name=name, description=description)
-
-
 def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -> list[Derivation]:
     """What each way comes to. rank: the one with most passes unless said. parts: cut it first.
 
@@ -180,7 +97,7 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     for name, go in every:
         way = _Way(cascade, rank, tuple(parts), tried)
         if parts:
-            way.do("partition", rank, transforms.partition, rank, tuple(parts), must=True)
+            way.cut()
         go(way)
         way.do("share", "common subexpressions", transforms.shared)
         out.append(way.done(name))
@@ -202,20 +119,28 @@ class _Way:
         self.unit = own[0]
         self.inner = own[1:]
 
+    def cut(self) -> None:
+        """Cut the rank. Raises NotApplicableError."""
+        try:
+            self.cascade = transforms.partition(self.cascade, self.rank, self.parts)
+        except NotApplicableError as error:
+            into = f"{self.source.name}: {self.rank} cannot be cut into {', '.join(self.parts)}"
+            why = str(error).removeprefix(f"{self.rank}: ")
+            raise NotApplicableError(f"{into}: {why}") from None
+        count = passes(self.cascade).passes.get(self.rank)
+        self.steps.append(Step("partition", self.rank, count))
+
     def do(
         self,
         rewrite: str,
         subject: str,
         transform: Callable[..., Cascade],
         *arguments: object,
-        must: bool = False,
     ) -> bool:
         """Do a rewrite if it applies; whether it did, and changed anything."""
         try:
             made = transform(self.cascade, *arguments)
         except NotApplicableError as error:
-            if must:
-                raise
             if rewrite == "run":  # others are tried wherever they may help
                 self.stopped[subject] = str(error)
             return False
@@ -433,30 +358,3 @@ def _most_passes(cascade: Cascade) -> str:
     if not roots:
         raise AccelsimError(f"{cascade.name} traverses no rank")
     return max(roots, key=lambda rank: float("inf") if counts[rank] is None else counts[rank] or 0)
-
-
-def _many(cascade: Cascade, rank: str) -> str:
-    count = passes(cascade).passes.get(rank)
-    if count is None:
-        return "a pass for each coordinate"
-    return "1 pass" if count == 1 else f"{count} passes"
-
-
-def _kept(cascade: Cascade, rank: str) -> list[str]:
-    """Einsums that keep the rank and need what is complete only at its end."""
-    unit = cascade.parts(rank)[0]
-    ends = late(cascade, unit)
-    out = []
-    for einsum in cascade.einsums:
-        if unit not in cascade.tensor(einsum.name).ranks or einsum.name not in ends:
-            continue
-        needed = [
-            a.tensor
-            for a in einsum.inputs
-            if a.tensor in ends or unit in {getattr(i, "rank", None) for i in a.indices}
-        ]
-        out.append(
-            f"{show_einsum(einsum)} keeps {rank} and needs {', '.join(dict.fromkeys(needed))}, "
-            "complete only at its end"
-        )
-    return out

@@ -165,6 +165,19 @@ BAD = (
         ("attention_3pass", "--partition", "M=M1,M0", "--like", "log_sum_exp"),
         "log_sum_exp cuts no rank: leave --partition out",
     ),
+    (
+        ("log_sum_exp", "--like", "attention_3pass"),
+        "attention_3pass has 3 passes over M\n",  # no more passes make it that
+    ),
+    (
+        ("attention_alibi", "--partition", "M=M1,M0"),
+        "attention_alibi: M cannot be cut into M1, M0: S computes an index from m",
+    ),
+    (
+        ("log_sum_exp", "--way", "runing"),
+        "log_sum_exp has no way 'runing': its ways are deferred; running\n    did you mean",
+    ),
+    (("log_sum_exp", "--way", "deferred"), "2 passes over N at least, by the rewrites"),
     (("log_sum_exp", "--yaml", "/proc/none/x.yaml"), "/proc/none"),
 )
 
@@ -183,6 +196,36 @@ def test_bad_input_is_told(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert message in shown.err
+
+
+def test_a_recurrence_that_is_written_as_one_is_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {N: samples}\ntensors: {X: [N], A: [N], T: []}\n"
+        "initial: {A: 0}\noutputs: [T]\n"
+        "einsums: |\n  A[n] = A[n+1] + X[n]\n  T[] = A[0] * X[n]\n"
+    )
+    refused = called(str(path)).exception
+    assert "A is a recurrence along N in the source already: it stays as it is" in str(refused)
+
+
+@pytest.mark.parametrize("way", ["running", "local", "deferred"])
+def test_a_way_can_be_had_that_is_not_the_best(way: str) -> None:
+    asked = ("log_sum_exp", "--partition", "N=N1,N0", "--passes", "2", "--json", "--way", way)
+    record = json.loads(called(*asked).stdout)
+    assert record["way"] == way
+    assert len(record["ways"]) == 4
+
+
+def test_a_way_that_gives_no_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {R: rows, N: samples}\n"
+        "tensors: {X: [R, N], S: [R], T: [R]}\noutputs: [T]\n"
+        "einsums: |\n  S[r] = X[r,n]\n  T[r] = exp(X[r,n] - S[r] / N)\n"
+    )
+    refused = called(str(path), "--way", "running").exception
+    assert str(refused).startswith("own: running: a form with 1 pass is known, but gives no number")
 
 
 def test_no_passes_is_no_number_of_passes() -> None:
