@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from accelsim.cascade import Access, Cascade, Einsum
@@ -333,8 +333,7 @@ def _one_shared(cascade: Cascade) -> Cascade | None:
     where: dict[str, Call] = {}
     whole: dict[str, str] = {}
     for einsum in cascade.einsums:
-        for call in calls(einsum.expression):
-            text = repr(key(call))
+        for text, call in _told_apart(einsum.expression):
             found[text] += 1
             where.setdefault(text, call)
         pointwise = not einsum.reduced and cascade.tensor(einsum.name).initial is None
@@ -346,6 +345,17 @@ def _one_shared(cascade: Cascade) -> Cascade | None:
         if made is not None:
             return made
     return None
+
+
+def _told_apart(expression: Expression, outside: str = "") -> Iterator[tuple[str, Call]]:
+    """Operator applications with their keys, but for those that are what they stand in: the x in
+    x + 0 and in -(-x)."""
+    if isinstance(expression, Call):
+        text = repr(key(expression))
+        if text != outside:
+            yield text, expression
+        for argument in expression.arguments:
+            yield from _told_apart(argument, text)
 
 
 def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Cascade | None:

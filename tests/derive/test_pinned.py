@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accelsim.cascade import cascade_from_text
-from accelsim.derive import factor, run, shared
+from accelsim.derive import derive, factor, run, shared, ways
 from tests.derive.kept import drawn, explained, verdict
 from tests.derive.texts import text
 
@@ -79,3 +79,17 @@ def test_true_twins_are_one() -> None:
     lines = ("A[r] = X[r,n] * Y[r,n]", "B[r] = Y[r,n] * X[r,n]", "T[r] = A[r] + B[r]")
     made = shared(cascade_from_text(text(*lines)))
     assert [e.name for e in made.einsums] == ["A", "T"]
+
+
+SAME = ("{} + 0", "{} - 0.0", "{} + -0", "0 + {}", "{} * 1", "{} / 1", "-(-{})", "1 * ({} + 0) - 0")
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_what_changes_nothing_is_not_shared_for_ever(form: str) -> None:
+    """x + 0 is x, and stands around it."""
+    inside = form.format("(X[r,n] - S[r])")
+    cascade = cascade_from_text(text("S[r] = X[r,n]", f"T[r] = square({inside})"))
+    found = derive(ways(cascade))
+    assert found.cost.passes == 1
+    plain = cascade_from_text(text("S[r] = X[r,n]", "T[r] = square(X[r,n] - S[r])"))
+    assert verdict(plain, found.cascade, drawn(plain, 0, "normal")) == "same"
