@@ -27,12 +27,16 @@ LATE = 1 << 40
 
 @dataclass(frozen=True)
 class Wait:
-    """`consumer` is at least `least` epochs behind `producer`; at `tie`, after it in an epoch."""
+    """`consumer` is at least `least` epochs behind `producer`; at `tie`, after it in an epoch.
+
+    whole: the loop of which that is an iteration, at a pass boundary.
+    """
 
     producer: str
     consumer: str
     least: int
     tie: int
+    whole: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def structure(
         tie = -_tiles_between(dep, strides, own, first, last)
         crossed = crossings.get((dep.producer, dep.consumer))
         run = 0 if crossed is None else strides[crossed] * own[crossed].trips
-        waits.append(Wait(dep.producer, dep.consumer, max(tie, run), tie))
+        whole = None if crossed is None or run < tie else crossed - 1
+        waits.append(Wait(dep.producer, dep.consumer, max(tie, run), tie, whole))
     return Structure(nesting, first, last, found, tuple(waits), strides)
 
 
@@ -105,6 +110,7 @@ def phase(
     lag = _lags(shape, unit, {name for name in unit if group.late & bit[unit[name]]})
     if lag is None:
         return None
+    whole = _whole(shape, unit, lag)
     loops = [loop.rank for loop in shape.nesting.loops]
     einsums: dict[str, Any] = {}
     for name in _order(shape, lag, unit, {u for u in bit if group.newest & bit[u]}):
@@ -114,11 +120,12 @@ def phase(
                 d: r if len(r) > 1 else r[0] for d, r in spatial[name].items()
             }
         if lag[name]:
-            einsums[name]["stage"] = _steps(lag[name], loops, shape.strides, 16)
+            names = dict(enumerate(loops))
+            einsums[name]["stage"] = _steps(lag[name], whole[name], names, shape.strides)
     return {
         "loops": loops,
         "einsums": einsums,
-        "storage": _storage(problem, shape, group, unit, lag),
+        "storage": _storage(problem, shape, group, unit, lag, whole),
     }
 
 
@@ -135,6 +142,30 @@ def _lags(shape: Structure, unit: dict[str, str], late: set[str]) -> dict[str, i
         if settled:
             return lag
     return None
+
+
+def _whole(
+    shape: Structure, unit: dict[str, str], lag: dict[str, int]
+) -> dict[str, dict[int, int]]:
+    """Of the lag of each Einsum what is whole iterations of a loop: loop -> how many.
+
+    Any reason for a lag will do; one that crosses no pass boundary is the best.
+    """
+    whole: dict[str, dict[int, int]] = {name: {} for name in unit}
+    for name in sorted(unit, key=lambda one: lag[one]):
+        for wait in shape.waits:
+            reached = lag[wait.producer] + wait.least
+            if wait.consumer != name or wait.whole is None or lag[name] < reached:
+                continue
+            found = dict(whole[wait.producer])
+            found[wait.whole] = found.get(wait.whole, 0) + 1
+            if sum(found.values()) > sum(whole[name].values()):
+                whole[name] = found
+        for wait in shape.waits:
+            behind = lag[name] - lag[wait.producer]
+            if wait.consumer == name and behind >= 0 and not whole[name]:
+                whole[name] = whole[wait.producer]
+    return whole
 
 
 def _order(
@@ -163,20 +194,28 @@ def _order(
 
 
 def _steps(
-    epochs: int, loops: list[str], strides: Sequence[int], most: int
+    number: int, whole: dict[int, int], names: dict[int, str], strides: Sequence[int]
 ) -> int | dict[str, int]:
-    """A number of tiles, in iterations of loops where it is large."""
-    if epochs <= most:
-        return epochs
-    out = {}
-    for loop, stride in zip(loops, strides, strict=True):
-        if epochs // stride:
-            out[loop], epochs = epochs // stride, epochs % stride
-    return out
+    """A number of tiles: some in whole iterations of loops, what is left in the innermost.
+
+    names: of the loops that count, by their numbers.
+    """
+    left = number - sum(times * strides[loop] for loop, times in whole.items())
+    if not whole or left < 0 or not set(whole) <= set(names):
+        return number
+    out = dict(whole)
+    innermost = max(names)
+    out[innermost] = out.get(innermost, 0) + left
+    return {names[loop]: times for loop, times in sorted(out.items()) if times}
 
 
 def _storage(
-    problem: Problem, shape: Structure, group: Group, unit: dict[str, str], lag: dict[str, int]
+    problem: Problem,
+    shape: Structure,
+    group: Group,
+    unit: dict[str, str],
+    lag: dict[str, int],
+    whole: dict[str, dict[int, int]],
 ) -> dict[str, Any]:
     """Where the tensors of a phase live."""
     nesting, keep = shape.nesting, dict(group.layout.keep)
@@ -197,11 +236,20 @@ def _storage(
         other = any(unit[name] != unit[tensor] for name in readers)
         is_state = problem.cascade.tensor(tensor).initial is not None
         iterated = tuple(i for i in own if i not in _moving(shape, tensor)) if is_state else own
-        slots = max(_needed(shape, tensor, name, iterated, lag) for name in readers) + int(other)
         stored = tensor in problem.cascade.outputs
+        last = max(readers, key=lambda name: _needed(shape, tensor, name, iterated, lag))
+        slots = _needed(shape, tensor, last, iterated, lag) + int(other)
         level = problem.level if is_state else problem.between if other else "registers"
-        loops = [nesting.loops[i].rank if i in iterated else "" for i in range(len(nesting.loops))]
-        out[tensor] = {"level": level, "slots": _slots(max(slots, 1 + int(stored)), loops, shape)}
+        names = {i: nesting.loops[i].rank for i in iterated}
+        more = {
+            loop: times - whole[tensor].get(loop, 0)
+            for loop, times in whole[last].items()
+            if times > whole[tensor].get(loop, 0)
+        }
+        # Where the tiles of a tensor are those of the innermost loops, they are epochs.
+        more = more if len(names) == len(nesting.loops) else {}
+        out[tensor] = {"level": level}
+        out[tensor]["slots"] = _steps(max(slots, 1 + int(stored)), more, names, shape.strides)
     return out
 
 
@@ -242,18 +290,3 @@ def _needed(
             earliest = loops[i].trips - 1 if i in shape.last[tensor] else 0
             slack += (latest - earliest) * shape.strides[i]
     return max(1, -(-(1 + lag[reader] - lag[tensor] + slack) // shape.strides[loop]))
-
-
-def _slots(number: int, loops: list[str], shape: Structure) -> int | dict[str, int]:
-    """A number of slots, in iterations of the tensor's loops where it is large."""
-    if number <= 1024:
-        return number
-    strides = [
-        prod(shape.nesting.loops[j].trips for j in range(i + 1, len(loops)) if loops[j])
-        for i in range(len(loops))
-    ]
-    out = {}
-    for loop, stride in zip(loops, strides, strict=True):
-        if loop and number // stride:
-            out[loop], number = number // stride, number % stride
-    return out
