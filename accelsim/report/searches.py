@@ -19,7 +19,8 @@ def search_table(found: dict[str, Any]) -> RenderableType:
     names = [name for name in front[0] if name != "mapping"] if front else []
     for name in names:
         values = [one[name] for one in front]
-        said = f"{min(values):,.6g} to {max(values):,.6g}" if len(front) > 1 else _number(values[0])
+        ends = dict.fromkeys((min(values), max(values)))
+        said = " to ".join(map(_number, ends))
         table.add_row(name, said)
     if found["no_other_below_cycles"] is not None:
         table.add_row("not tried", f"none is below {found['no_other_below_cycles']:,.0f} cycles")
@@ -30,7 +31,7 @@ def search_table(found: dict[str, Any]) -> RenderableType:
         table.add_row("refused", f"{number:,} x {why}")
     parts: list[RenderableType] = [table]
     if len(front) > 1:
-        rows = [{name: f"{one[name]:,.6g}" for name in names} for one in front]
+        rows = [{name: _number(one[name]) for name in names} for one in front]
         parts.append(rows_table("front", rows))
     if front:
         parts += [Text(line) for line in _mapping(front[0]["mapping"])]

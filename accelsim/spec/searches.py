@@ -37,7 +37,9 @@ class SearchSpec(Record):
     from, outermost first, whose first is `rest`. loops: their order, outermost first. phases:
     whether Einsums that follow one another share a loop nest: `any` of them, or `one` nest has all.
     units: Einsum -> units to choose from. level: of what is loaded or carried. between: level of
-    what one unit makes and another reads, or `registers`. slots: of what is loaded, to choose from.
+    what one unit makes and another reads, or `registers`. registers: unit -> values that each of
+    its elements can hold of what is made there and has no level; any number unless said. slots: of
+    what is loaded, to choose from.
     objectives: measure -> what is looked for. method: `exhaustive` tries every mapping that could
     be better, `nsga2` breeds them; `auto` breeds where the budget is too small for all.
     budget: what may be spent. seed: of what is bred. within: how much slower than the best a
@@ -58,6 +60,7 @@ class SearchSpec(Record):
     units: dict[Name, Name | list[Name]] = Field(default_factory=dict)
     level: Name | None = None
     between: Name | None = None
+    registers: dict[Name, Shape] = Field(default_factory=dict)
     slots: Annotated[list[Slots], Field(min_length=1)] = Field(default_factory=lambda: [2])
     objectives: dict[Name, Literal["min"]] = Field(default_factory=_time)
     method: Literal["auto", "exhaustive", "nsga2"] = "auto"

@@ -104,13 +104,16 @@ class Bounds:
 
     def tile_transfer(self, tiling: int, tensor: str) -> float:
         """Cycles to move one tile from or to the outermost level."""
-        problem, looped = self.problem, self._looped(tiling)
-        ranks = problem.cascade.tensor(tensor).ranks
-        extents = problem.tilings[tiling].extents
-        tile = prod(extents[p] for p in self._parts(tiling, ranks) if p not in looped)
-        bandwidth = problem.machine.outermost.bandwidth
-        assert bandwidth is not None  # arch.build asks for it
-        return float(tile * problem.machine.word_bytes / bandwidth)
+        machine = self.problem.machine
+        assert machine.outermost.bandwidth is not None  # arch.build asks for it
+        size = self.tile_values(tiling, tensor) * machine.word_bytes
+        return float(size / machine.outermost.bandwidth)
+
+    def tile_values(self, tiling: int, tensor: str) -> int:
+        """Values of one tile of a tensor."""
+        ranks, looped = self.problem.cascade.tensor(tensor).ranks, self._looped(tiling)
+        extents = self.problem.tilings[tiling].extents
+        return prod(extents[p] for p in self._parts(tiling, ranks) if p not in looped)
 
     def _channel(self, tiling: int, einsums: tuple[str, ...], layout: Layout | None) -> float:
         """Cycles that loads and stores of a phase take; without a layout, each tile once."""

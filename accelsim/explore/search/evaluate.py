@@ -127,6 +127,7 @@ RULES = (
     ("pass boundary", "fused across a pass boundary"),
     ("deadlocks", "the order within an epoch deadlocks"),
     ("does not divide", "a part does not divide its rank's tiles"),
+    ("offset", "read at an offset, which no tile of the phase is at"),
     ("iterative", "a recurrence needs all parts of its rank as loops"),
     ("recurrence", "a recurrence in a loop or a stage that it cannot have"),
     ("more than a mapping file can say", "more tiles held than a mapping file can say"),

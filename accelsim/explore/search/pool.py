@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Protocol
 
 from accelsim.errors import AccelsimError
@@ -66,6 +67,15 @@ def pool(evaluate: Evaluate, workers: int) -> Iterator[Pool]:
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, _begin, (evaluate.problem,))
     processes = Processes(executor)
+    # A process is not interrupted: the parent is, and ends all. They have to be started meanwhile;
+    # the first start begins another process, which would let interrupts through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(workers):
+            executor.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield processes
     finally:
@@ -79,8 +89,6 @@ _own: list[Evaluate] = []
 
 
 def _begin(problem: Problem) -> None:
-    # A process is not interrupted: the parent is, and ends all.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _own[:] = [Evaluate(problem)]
 
 

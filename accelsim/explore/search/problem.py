@@ -132,9 +132,20 @@ def of(document: Document, seq_len: int | None = None) -> Problem:
         raise SpecError(faults)
     built, machine = cascade.build(documents["cascade"]), arch.build(documents["arch"])
     length = seq_len if seq_len is not None else wanted.seq_len
-    shapes = with_parameters(built, workload.shapes(documents["workload"], length))
+    try:
+        shapes = with_parameters(built, workload.shapes(documents["workload"], length))
+    except SpecError:
+        raise
+    except AccelsimError as error:
+        key = "workload" if wanted.seq_len is None else "seq_len"
+        message = error.faults[0].message.replace("give --seq-len N", "give seq_len")
+        raise SpecError(source.fault((key,), message)) from None
     tables = workload.tables(documents["workload"])
     faults = [*_faults(document, built, machine)]
+    if faults:
+        raise SpecError(faults)
+    tilings = tuple(_tilings(document, built, machine, shapes))
+    faults = [*_loop_faults(document, tilings)]
     if faults:
         raise SpecError(faults)
     inner = [level.name for level in machine.levels if level.capacity_bytes is not None]
@@ -153,7 +164,7 @@ def of(document: Document, seq_len: int | None = None) -> Problem:
         level,
         wanted.between or level,
         able,
-        tuple(_tilings(document, built, machine, shapes)),
+        tilings,
         inputs,
     )
 
@@ -207,9 +218,16 @@ def _faults(document: Document, built: Cascade, machine: Machine) -> Iterator[Fa
         known_units = all(u in [x.name for x in machine.units] for u in _all_units(wanted))
         operations = point_operations(einsum)
         if known_units and not _able(wanted, machine, einsum.name, operations):
-            at = ("units", einsum.name) if einsum.name in wanted.units else ("arch",)
+            given = wanted.units.get(einsum.name)
+            at = ("arch",) if given is None else ("units", einsum.name)
+            who = "no unit" if given is None else f"none of {', '.join(_listed(given))}"
             needs = ", ".join(operations)
-            yield source.fault(at, f"no unit can do {einsum.name}, which needs {needs}")
+            yield source.fault(at, f"{einsum.name} needs {needs}, which {who} can do")
+    for name in wanted.registers:
+        if machine.unit(name) is None:
+            message = f"registers: {machine.name} has no unit {name!r}"
+            help = nearest(name, [one.name for one in machine.units])
+            yield source.fault(("registers", name), message, help=help, key=True)
     for name in wanted.objectives:
         if name not in OBJECTIVES:
             message = f"objectives: expected {', '.join(OBJECTIVES)}; got {name!r}"
@@ -242,6 +260,25 @@ def _faults(document: Document, built: Cascade, machine: Machine) -> Iterator[Fa
             if not _listed(sizes):
                 message = f"partition.{rank}.{part}: no size to choose: the space is empty"
                 yield source.fault(("partition", rank, part), message)
+
+
+def _loop_faults(document: Document, tilings: Sequence[Tiling]) -> Iterator[Fault]:
+    """Loops that are over nothing, or twice there."""
+    loops = document.spec.loops
+    known = [part for cut in tilings[:1] for part in _all_parts(cut)]
+    for index, loop in enumerate(loops):
+        at = ("loops", index)
+        if loop not in known:
+            message = f"loops: expected {', '.join(known)}; got {loop}"
+            yield document.source.fault(at, message, help=nearest(loop, known))
+        elif loop in loops[:index]:
+            yield document.source.fault(at, f"loops: {loop} stands twice")
+
+
+def _all_parts(cut: Tiling) -> list[str]:
+    """Parts and uncut ranks, the cut ones as the file's choices name them."""
+    cut_parts = [part for parts in cut.sizes.values() for part in parts]
+    return [*dict.fromkeys([*(r for r in cut.parts if cut.parts[r] == (r,)), *cut_parts])]
 
 
 def _all_units(wanted: SearchSpec) -> list[str]:
@@ -301,7 +338,7 @@ def _tilings(
 def _raise_names(document: Document, sizes: Mapping[str, Any], faults: Sequence[Fault]) -> None:
     """A size that is wrong whatever the others are is the file's fault, not a candidate's."""
     for fault in faults:
-        if "does not divide" in fault.message:
+        if "does not divide" in fault.message or "as many as" in fault.message:
             continue
         rank, _, rest = fault.message.partition(".")
         part = rest.partition(":")[0]

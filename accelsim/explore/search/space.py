@@ -11,7 +11,8 @@ Stages and orders follow from these (pipeline.py). Loops are over ranks that eve
 are outermost and in the cascade's order, and over all parts but the innermost of ranks that are
 cut: those of one iteration first, the others in any order that keeps the parts of a rank in theirs.
 All other ranks lie whole in the tile. A tile is kept over loops of more than one iteration.
-Of spatial dimensions those are taken with which a tile takes least time (bounds.py).
+Of spatial dimensions those are taken with which a tile takes least time (bounds.py). A tiling whose
+parts do not fit together counts as one candidate.
 """
 
 from __future__ import annotations
