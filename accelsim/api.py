@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Name = str | os.PathLike[str]
 Settings = Mapping[str, Any] | Sequence[str]
-KINDS = ("cascade", "arch", "mapping", "workload", "sweep", "figures", "validation")
+KINDS = ("cascade", "arch", "mapping", "workload", "sweep", "search", "figures", "validation")
 TYPES = {"int64": "Int64", "float64": "float64", "string": "string", "bool": "boolean"}
 """Of a column, by its kind: those of pandas that keep whole numbers whole where one is missing."""
 SILENT_SECONDS, TOLD_SECONDS = 1.0, 0.5
@@ -66,6 +66,9 @@ def load(name: Name, kind: str | None = None) -> Any:
             return arch.build(spec.load(text, "arch"))
         case "sweep":
             return explore.load(text)
+        case "search":
+            explore.load_search(text)
+            return spec.load(text, "search")
         case "validation":
             return explore.load_published(text)
         case "figures":

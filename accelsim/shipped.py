@@ -12,6 +12,7 @@ FOLDERS = {
     "mapping": "archs/mappings",
     "workload": "workloads",
     "sweep": "studies",
+    "search": "studies",
     "figures": "studies",
     "validation": "studies",
 }

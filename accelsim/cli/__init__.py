@@ -7,6 +7,7 @@ from accelsim.cli import (  # noqa: F401  (they join the app)
     models,
     numbers,
     runs,
+    search,
     studies,
     sweeps,
 )

@@ -101,6 +101,8 @@ def check(
                 explore.check_points(explore.load(name))
             if kind.startswith("figures "):
                 explore.check_figures(name)
+            if kind.startswith("search "):
+                explore.load_search(name)
             if kind.startswith("validation "):
                 explore.load_published(name)
             rows.append({"file": name, "ok": True, "is": kind, "faults": []})

@@ -59,7 +59,6 @@ def _complete(document: Document, inside: tuple[Path, ...]) -> Document:
                 "axes": {**base.axes, **sweep.axes},
                 "execute": sweep.execute or base.execute,
                 "objectives": sweep.objectives or base.objectives,
-                "budget": sweep.budget or base.budget,
             }
         )
     axes, faults = _axes(document, sweep)

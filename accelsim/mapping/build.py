@@ -336,6 +336,9 @@ class _Builder:
                 self.faults.append(self.source.fault(place_, message))
             else:
                 loops.append(Loop(rank, self.extents[rank]))
+        if not self.spec.loops:
+            message = "expected at least one loop; a rank of one coordinate will do"
+            self.faults.append(self.source.fault((*self.at, "loops"), message))
         looped = set(self.spec.loops)
         for parts in self.cut.parts.values():
             inside = [part for part in parts if part not in looped and part in used]

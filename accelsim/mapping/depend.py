@@ -66,42 +66,29 @@ def dependences(
     first. An Einsum that has the rank and reads such a thing crosses a pass boundary: complained,
     unless its stage is a whole run of the loop behind. stages: epochs behind the first, by Einsum.
     """
-    made = {einsum.name: einsum for einsum in nesting.einsums}
-    order = {einsum.name: i for i, einsum in enumerate(nesting.cascade.einsums)}
-    first: dict[str, tuple[int, ...]] = {}
-    last: dict[str, tuple[int, ...]] = {}
-    out: list[Dependence] = []
-    for einsum in sorted(nesting.einsums, key=lambda e: order[e.name]):
-        iterated = nesting.iterated(einsum)
+    for einsum in nesting.einsums:
         shared = [i for i in nesting.reduced(einsum) if i < nesting.grid]
         if shared:
             rank = nesting.loops[shared[0]].rank
             message = f"{einsum.name} is reduced over {rank}, of the grid: instances share nothing"
             complain(einsum.name, message)
-        at_end: set[int] = set()
-        for access in einsum.inputs:
-            producer = made.get(access.tensor)
-            if producer is None:
-                continue
-            final = set(nesting.reduced(producer)) | set(last.get(producer.name, ()))
-            ends = _end_loops(nesting, access)
-            crossing = sorted((final | set(ends)) & set(iterated))
-            run = prod(loop.trips for loop in nesting.loops[min(crossing, default=0) :])
-            if crossing and stages[einsum.name] - stages[producer.name] < run:
-                rank = nesting.loops[crossing[0]].rank
-                complain(
-                    einsum.name,
-                    f"{einsum.name} is fused across a pass boundary: it runs in the loop over "
-                    f"{rank}, but {access.tensor} is complete only after the last {rank}",
-                    help=(
-                        f"bind {einsum.name} in a later phase than {access.tensor}, or in a stage "
-                        "that is a whole run of that loop later",
-                    ),
-                )
-            at_end |= (final | set(ends)) - set(crossing)
-        rest = [i for i in range(len(nesting.loops)) if i not in iterated]
-        last[einsum.name] = tuple(i for i in rest if i in at_end)
-        first[einsum.name] = tuple(i for i in rest if i not in at_end)
+    first, last, crossings = in_loops(nesting)
+    for crossing in crossings:
+        consumer, tensor = crossing.consumer, crossing.producer
+        run = prod(loop.trips for loop in nesting.loops[crossing.loop :])
+        if stages[consumer] - stages[tensor] < run:
+            rank = nesting.loops[crossing.loop].rank
+            complain(
+                consumer,
+                f"{consumer} is fused across a pass boundary: it runs in the loop over "
+                f"{rank}, but {tensor} is complete only after the last {rank}",
+                help=(
+                    f"bind {consumer} in a later phase than {tensor}, or in a stage "
+                    "that is a whole run of that loop later",
+                ),
+            )
+    made = {einsum.name: einsum for einsum in nesting.einsums}
+    out: list[Dependence] = []
     for einsum in nesting.einsums:
         for access in dict.fromkeys(einsum.inputs):
             if access.tensor in made:
@@ -109,6 +96,46 @@ def dependences(
                 if found is not None and found not in out:
                     out.append(found)
     return tuple(out), first, last
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """`consumer` runs in a loop only after whose last iteration what `producer` makes is there."""
+
+    producer: str
+    consumer: str
+    loop: int
+
+
+def in_loops(
+    nesting: Nesting,
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]], tuple[Crossing, ...]]:
+    """For every Einsum the loops at whose first, and last, coordinate it runs; pass boundaries.
+
+    As `dependences` says. The loop of a crossing is the outermost that is crossed.
+    """
+    made = {einsum.name: einsum for einsum in nesting.einsums}
+    order = {einsum.name: i for i, einsum in enumerate(nesting.cascade.einsums)}
+    first: dict[str, tuple[int, ...]] = {}
+    last: dict[str, tuple[int, ...]] = {}
+    found: list[Crossing] = []
+    for einsum in sorted(nesting.einsums, key=lambda e: order[e.name]):
+        iterated = nesting.iterated(einsum)
+        at_end: set[int] = set()
+        for access in einsum.inputs:
+            producer = made.get(access.tensor)
+            if producer is None:
+                continue
+            final = set(nesting.reduced(producer)) | set(last.get(producer.name, ()))
+            final |= set(_end_loops(nesting, access))
+            crossing = final & set(iterated)
+            if crossing:
+                found.append(Crossing(producer.name, einsum.name, min(crossing)))
+            at_end |= final - crossing
+        rest = [i for i in range(len(nesting.loops)) if i not in iterated]
+        last[einsum.name] = tuple(i for i in rest if i in at_end)
+        first[einsum.name] = tuple(i for i in rest if i not in at_end)
+    return first, last, tuple(found)
 
 
 def _end_loops(nesting: Nesting, access: Access) -> tuple[int, ...]:

@@ -228,21 +228,13 @@ class _Lowering:
     # Tasks ------------------------------------------------------------------------------------
 
     def _einsum_task(self, binding: Binding) -> DraftTask:
-        unit = binding.unit
-        steps, active = _steps(binding)
-        operations = point_operations(binding.einsum)
-        per_point = 0
-        for name, count in operations.items():
-            operation = unit.operation(name)
-            assert operation is not None  # rule 1 of the mapping
-            per_point += count * operation.cycles
-        cycles = systolic_cycles(binding) if unit.systolic else None
+        _, active = _steps(binding)
         return DraftTask(
             name=binding.einsum.name,
             kind="einsum",
             tensor=binding.einsum.name,
-            server=self.server[unit.name],
-            cycles=ratio(steps * per_point if cycles is None else cycles) / clusters.rate(binding),
+            server=self.server[binding.unit.name],
+            cycles=einsum_cycles(binding),
             guard=Guard(first=binding.first, last=binding.last),
             lag=binding.stage,
             actions=actions.of_einsum(self.mapping, self.nest, binding),
@@ -463,6 +455,18 @@ class _Lowering:
                 gives,
             )
         )
+
+
+def einsum_cycles(binding: Binding) -> Fraction:
+    """Cycles that a tile of an Einsum keeps its unit busy."""
+    per_point = 0
+    for name, count in point_operations(binding.einsum).items():
+        operation = binding.unit.operation(name)
+        assert operation is not None  # rule 1 of the mapping
+        per_point += count * operation.cycles
+    taken = systolic_cycles(binding) if binding.unit.systolic else None
+    cycles: Fraction = ratio(_steps(binding)[0] * per_point if taken is None else taken)
+    return cycles / clusters.rate(binding)
 
 
 def _steps(binding: Binding) -> tuple[int, Fraction]:

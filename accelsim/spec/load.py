@@ -17,6 +17,7 @@ from accelsim.spec.mappings import MappingSpec
 from accelsim.spec.reader import Document, Key, KeyPath, Source, read_text
 from accelsim.spec.reader import read_file as read_values
 from accelsim.spec.records import ArchSpec, CascadeSpec, Record, WorkloadSpec
+from accelsim.spec.searches import SearchSpec
 from accelsim.spec.studies import FiguresSpec, SweepSpec, ValidationSpec
 
 RECORDS: dict[str, type[Record]] = {
@@ -25,6 +26,7 @@ RECORDS: dict[str, type[Record]] = {
     "workload": WorkloadSpec,
     "mapping": MappingSpec,
     "sweep": SweepSpec,
+    "search": SearchSpec,
     "figures": FiguresSpec,
     "validation": ValidationSpec,
 }

@@ -66,13 +66,6 @@ AxisForm = Annotated[
 ]
 
 
-class BudgetSpec(Record):
-    """What a search may spend. points: simulated. seconds: of wall time."""
-
-    points: Annotated[int, Field(strict=True, ge=1)] | None = None
-    seconds: Rate | None = None
-
-
 class SweepSpec(Record):
     """A study's sweep file: one point per combination of the values of its axes.
 
@@ -83,8 +76,8 @@ class SweepSpec(Record):
     caches begin each launch as the same launch has left them before. execute: one run a point, on
     numbers.
     constraints: expressions over axes, which leave points out, or over measures, which mark them.
-    objectives: column or measure -> what is looked for. budget: of a search. breakdown: columns for
-    what each unit, level and part takes, too, for a report.
+    objectives: column or measure -> what is looked for. breakdown: columns for what each unit,
+    level and part takes, too, for a report.
     """
 
     sweep: Name
@@ -99,7 +92,6 @@ class SweepSpec(Record):
     columns: dict[Text, Text] = Field(default_factory=dict)
     constraints: list[Text] = Field(default_factory=list)
     objectives: dict[Text, Literal["min", "max"]] = Field(default_factory=dict)
-    budget: BudgetSpec | None = None
 
 
 class PublishedSpec(Record):

@@ -1,0 +1,233 @@
+"""A search run: all mappings that could be better, or a bred part of them.
+
+Candidates are dealt out in rounds of a fixed number, in the order of their bounds, and the best is
+brought up to date between rounds. So what is tried, and what is found, does not depend on how many
+processes try it, nor on stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from accelsim.errors import AccelsimError
+from accelsim.explore.search.evaluate import Evaluate, Found
+from accelsim.explore.search.pool import Pool, pool
+from accelsim.explore.search.problem import Problem
+from accelsim.explore.search.record import Record, merged
+from accelsim.explore.search.space import Candidate
+from accelsim.explore.search.tree import Tree
+from accelsim.explore.search.writing import text
+
+ROUND = 16
+"""Candidates of a round, each with all pipelines of its last phase."""
+Told = Callable[["Progress"], None]
+Settled = Literal["optimal", "budget", "bred", "stopped"]
+
+
+@dataclass
+class Counts:
+    """Candidates: tried, of which simulated; the same as another; refused, by rule."""
+
+    simulated: int = 0
+    same: int = 0
+    illegal: Counter[str] = field(default_factory=Counter)
+
+    def add(self, found: Found) -> None:
+        self.simulated += found.simulated
+        self.same += found.same
+        self.illegal.update(found.illegal)
+
+    @property
+    def tried(self) -> int:
+        return self.simulated + self.illegal.total()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told after each round. least: no mapping that is left is faster, where known."""
+
+    tried: int
+    budget: int
+    best: list[float] | None
+    least: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to. front: (values of the objectives, mapping as the keys of its file),
+    best first; one where there is one objective. size: candidates of the space. least: in cycles;
+    no mapping that was not tried is faster, where that is known."""
+
+    problem: Problem
+    settled: Settled
+    front: list[tuple[list[float], dict[str, Any]]]
+    size: int
+    counts: Counts
+    least: float | None
+    method: str
+
+    def as_json(self) -> dict[str, Any]:
+        counts, spec = self.counts, self.problem.spec
+        refused = sum(counts.illegal.values())
+        return {
+            "search": spec.search,
+            "seq_len": self.problem.seq_len,
+            "method": self.method,
+            "settled": self.settled,
+            "claim": self.claim,
+            "front": [self._values(v) | {"mapping": mapping} for v, mapping in self.front],
+            "no_other_below_cycles": self.least,
+            "candidates": self.size,
+            "simulated": counts.simulated,
+            "same_as_another": counts.same,
+            "illegal": dict(sorted(counts.illegal.items())),
+            "never_looked_at": self.size - counts.simulated - counts.same - refused,
+            "inputs": self.problem.inputs,
+        }
+
+    def _values(self, values: list[float]) -> dict[str, float]:
+        """Values of the objectives by name; cycles as a Result has them, rounded up."""
+        named = dict(zip(self.problem.spec.objectives, values, strict=True))
+        if "cycles" in named:
+            named["cycles"] = ceil(named["cycles"])
+        return named
+
+    @property
+    def claim(self) -> str:
+        """What is known of the result."""
+        within = self.problem.spec.within
+        if self.settled == "optimal" and within is not None:
+            return f"optimal in this space, to within {float(within):.3g} of it"
+        if self.settled == "optimal":
+            what = "optimal in this space" if len(self.problem.spec.objectives) == 1 else None
+            return what or "all of this space was tried: no other mapping is better in every way"
+        if self.settled == "bred":
+            return "the best of those that were bred; others may be better"
+        why = "the search was stopped" if self.settled == "stopped" else "the budget was spent"
+        return f"the best so far, not proved best: {why}"
+
+    def file(self, path: Path, number: int = 0) -> str:
+        """The text of a mapping file of the front, to be written to a path."""
+        values, mapping = self.front[number]
+        spec = self.problem.spec
+        said = ", ".join(f"{value:,} {name}" for name, value in self._values(values).items())
+        about = (
+            f"found by `accelsim search` ({spec.search}; {self.claim}; {said}) among "
+            f"{self.size:,} mappings"
+        )
+        return text(mapping, self.problem, path, about)
+
+
+def run(
+    problem: Problem,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    told: Told | None = None,
+) -> Outcome:
+    """Search. out: folder that keeps what is found out; resume: go on with it.
+
+    After KeyboardInterrupt the outcome is what was found so far (`stopped`). Raises AccelsimError,
+    also where no mapping of the space is legal.
+    """
+    evaluate = Evaluate(problem)
+    record = Record(problem, out, resume=resume)
+    searching = _Search(problem, evaluate, record, told)
+    try:
+        with pool(evaluate, workers) as asked:
+            searching.run(asked)
+    except KeyboardInterrupt:
+        searching.settled = "stopped"
+    finally:
+        record.flush()
+    return searching.outcome()
+
+
+class _Search:
+    def __init__(
+        self, problem: Problem, evaluate: Evaluate, record: Record, told: Told | None
+    ) -> None:
+        self.problem = problem
+        self.evaluate = evaluate
+        self.record = record
+        self.told = told
+        self.space = evaluate.space
+        self.size = self.space.size()
+        self.counts = Counts()
+        self.front: list[tuple[list[float], Candidate]] = []
+        self.settled: Settled = "budget"
+        self.least: float | None = None
+        self.method = "exhaustive"
+        self.begin = time.monotonic()
+        wrong = [cut for cut in problem.tilings if cut.wrong is not None]
+        if wrong:
+            self.counts.illegal["a part does not divide its rank's tiles"] = len(wrong)
+
+    def run(self, asked: Pool) -> None:
+        spec = self.problem.spec
+        points = spec.budget.points
+        # Without bounds every candidate is looked at: no use to begin with what cannot end.
+        hopeless = not self.evaluate.bounds.holds and self.size > points
+        if spec.method == "exhaustive" or (spec.method == "auto" and not hopeless):
+            self.all(asked, points if spec.method == "exhaustive" else -(-points // 2))
+        if spec.method == "nsga2" or (spec.method == "auto" and self.settled != "optimal"):
+            from accelsim.explore.search.breed import breed
+
+            self.method = "nsga2"
+            breed(self, asked)
+
+    def all(self, asked: Pool, points: int) -> None:
+        """Every candidate that could be better than the best so far."""
+        tree = Tree(self.space, self.evaluate.bounds)
+        within = float(self.problem.spec.within or 0)
+        while self.left(points):
+            below = float("inf")
+            if self.front and self.evaluate.bounds.holds:
+                below = self.front[0][0][0] * (1 - within)
+            taken = tree.leaves(ROUND, below)
+            candidates = [candidate for _, candidate in taken]
+            if not candidates:
+                self.settled = "optimal"
+                break
+            for candidate, found in zip(
+                candidates, self.record.answers(candidates, asked.pipelines), strict=True
+            ):
+                self.add(candidate, found)
+            self.tell(tree.least)
+        self.least = tree.least if self.evaluate.bounds.holds and tree.least < 1e300 else None
+
+    def left(self, points: int) -> bool:
+        """Whether anything of the budget is left."""
+        seconds = self.problem.spec.budget.seconds
+        in_time = seconds is None or time.monotonic() - self.begin < seconds
+        return in_time and self.counts.tried < points
+
+    def add(self, candidate: Candidate, found: Found) -> None:
+        self.counts.add(found)
+        self.front = merged(self.front, found, candidate, self.space.pipelines)
+
+    def tell(self, least: float | None) -> None:
+        if self.told is not None:
+            best = min((values for values, _ in self.front), default=None)
+            known = least if least is not None and 0 < least < 1e300 else None
+            spent = time.monotonic() - self.begin
+            budget = self.problem.spec.budget.points
+            self.told(Progress(self.counts.tried, budget, best, known, spent))
+
+    def outcome(self) -> Outcome:
+        if not self.front and self.settled != "stopped":
+            reasons = ", ".join(f"{n:,} x {why}" for why, n in self.counts.illegal.most_common())
+            message = f"{self.problem.spec.search}: no legal mapping among those tried: {reasons}"
+            raise AccelsimError(message)
+        self.front.sort(key=lambda one: one[0])
+        front = [(values, self.evaluate.writer.values(c)) for values, c in self.front]
+        least, method = self.least, self.method
+        return Outcome(self.problem, self.settled, front, self.size, self.counts, least, method)
