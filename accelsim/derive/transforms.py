@@ -14,7 +14,15 @@ from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
 from accelsim.cascade.parse import FUNCTIONS
 from accelsim.cascade.whole import WHOLE_FUNCTIONS, variables
-from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
+from accelsim.derive.algebra import (
+    ASSOCIATIVE,
+    DISTRIBUTES,
+    GROUPS,
+    INVERSES,
+    MORPHISMS,
+    PRODUCTS,
+    SUMS,
+)
 from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
@@ -241,6 +249,42 @@ def _has_free(product: Expression, gone: set[str]) -> bool:
     """Whether a factor of it that is no number does not depend on these variables."""
     of = chain(product, PRODUCTS)
     return any(not isinstance(e, Literal) and not used(e) & gone for e in (*of.plus, *of.minus))
+
+
+def undo(cascade: Cascade, name: str) -> Cascade:
+    """Leave out a function that another one undoes: log(exp(u) / d) is u - log(d)."""
+    einsum = statement(cascade, name)
+    draft = Draft(cascade)
+
+    def undone(part: Expression) -> Expression | None:
+        if not isinstance(part, Call) or part.operator not in INVERSES:
+            return None
+        first, second = (GROUPS[group] for group in MORPHISMS[part.operator])
+        of = chain(part.arguments[0], first)
+        sides: list[list[Expression]] = [[], []]
+        rest: list[list[Expression]] = [[], []]
+        for number, side in enumerate((of.plus, of.minus)):
+            for factor in side:
+                if isinstance(factor, Call) and factor.operator == INVERSES[part.operator]:
+                    sides[number].append(replaced(factor.arguments[0], undone))
+                else:
+                    rest[number].append(replaced(factor, undone))
+        if not sides[0] + sides[1]:
+            return None
+        if rest[0] or rest[1]:  # together: their signs may be those of two
+            turned = not rest[0]
+            plus, minus = (rest[1], rest[0]) if turned else (rest[0], rest[1])
+            other = Call(part.operator, (joined(Chain(tuple(plus), tuple(minus)), first),))
+            sides[turned].append(other)
+        return joined(Chain(tuple(sides[0]), tuple(sides[1])), second)
+
+    expression = replaced(einsum.expression, undone)
+    if expression == einsum.expression:
+        raise NotApplicableError(f"{name} has no function that undoes another")
+    draft.replace(name, expression=expression)
+    if set(draft.einsums[name].iterated) != set(einsum.iterated):
+        raise NotApplicableError(f"{name} would not go over the same points")
+    return draft.done()
 
 
 def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
