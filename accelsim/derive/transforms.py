@@ -231,8 +231,11 @@ def _terms(expression: Expression, gone: set[str]) -> list[tuple[int, Chain]]:
     sign = -1 if summed.minus else 1
     (only,) = summed.plus or summed.minus or (expression,)
     of = chain(only, PRODUCTS)
+    exponents = {
+        repr(key(e.arguments[0])) for e in of.plus if isinstance(e, Call) and e.operator == "exp"
+    }
     for number, one in enumerate(of.plus):
-        inner = chain(one, SUMS)
+        inner = _summed(one, exponents)
         every = (*inner.plus, *inner.minus)
         if len(every) > 1 and used(one) & gone and any(_has_free(e, gone) for e in every):
             rest = (*of.plus[:number], *of.plus[number + 1 :])
@@ -243,6 +246,21 @@ def _terms(expression: Expression, gone: set[str]) -> list[tuple[int, Chain]]:
                 for s, term in _terms(joined(Chain((part, *rest), of.minus), PRODUCTS), gone)
             ]
     return [(sign, of)]
+
+
+def _summed(expression: Expression, together: set[str]) -> Chain:
+    """A sum as its terms, but for sums with these keys: exp(x - r) * (x - r) moves with r as it is,
+    and loses digits as exp(x - r) * x and exp(x - r) * r."""
+    if isinstance(expression, Call) and repr(key(expression)) not in together:
+        parts = [_summed(argument, together) for argument in expression.arguments]
+        match expression.operator:
+            case "neg":
+                return Chain(parts[0].minus, parts[0].plus)
+            case "add":
+                return Chain(parts[0].plus + parts[1].plus, parts[0].minus + parts[1].minus)
+            case "sub":
+                return Chain(parts[0].plus + parts[1].minus, parts[0].minus + parts[1].plus)
+    return Chain((expression,)) if expression != Literal(SUMS.unit) else Chain(())
 
 
 def _has_free(product: Expression, gone: set[str]) -> bool:
