@@ -7,7 +7,7 @@ from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
 from accelsim.derive.running import run
 from accelsim.derive.strategy import Cost, Derivation, Step, ways
-from accelsim.derive.transforms import factor, inline, merge, partition, shared, split
+from accelsim.derive.transforms import factor, inline, merge, partition, shared, split, undo
 
 __all__ = [
     "Cost",
@@ -26,5 +26,6 @@ __all__ = [
     "run",
     "shared",
     "split",
+    "undo",
     "ways",
 ]

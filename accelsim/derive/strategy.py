@@ -257,8 +257,11 @@ def _open(way: _Way) -> None:
                     break
         else:
             for name in way.reductions():
-                if way.needs_end(name) and way.do("factor", name, transforms.factor, name):
-                    changed = True
+                changed = way.needs_end(name) and (
+                    way.do("undo", name, transforms.undo, name)
+                    or way.do("factor", name, transforms.factor, name)
+                )
+                if changed:
                     break
 
 

@@ -31,6 +31,10 @@ MOST_ITERATIONS = 1 << 24
 """Innermost ones, of all phases: hours."""
 
 
+CLOSE = 1e-6
+"""Of errors without formats: more, and digits are lost or a statement is wrong."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """outputs: tensor -> values, float64, an axis per rank; NaN where it is not defined.
@@ -144,6 +148,8 @@ def of(
         said.append(f"{names}: bytes are those of the formats of levels, not of the Program")
     ranks = {name: mapped.cascade.tensor(name).ranks for name in mapped.cascade.outputs}
     found_errors = errors(own, done.outputs, given, against) if check else None
+    if found_errors is not None and not formats.given:
+        said += _off(found_errors, (against or own).cascade.name)
     return Outcome(
         mapped.name,
         done.outputs,
@@ -161,6 +167,18 @@ def of(
         (against or own).cascade.name if check else None,
         against is None,
     )
+
+
+def _off(errors: Mapping[str, Error], reference: str) -> list[str]:
+    """What float64 does not explain."""
+    return [
+        f"{name} is NOT that of {reference}: "
+        + (f"{one.wrong:,} values are not finite in one of the two alone" * bool(one.wrong))
+        + (", " * bool(one.wrong and one.worst > CLOSE))
+        + (f"off by {one.worst:.1g} in a row" * (one.worst > CLOSE))
+        for name, one in errors.items()
+        if one.wrong or one.worst > CLOSE
+    ]
 
 
 def _refuse(mapped: mapping.Mapping, program: Program, own: Sizes) -> None:

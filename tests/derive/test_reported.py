@@ -359,3 +359,14 @@ def test_centre_refuses() -> None:
     for line in ("T[r] = square(X[r,n] - S[r])", "T[r] = square(U[r] / N - X[r,n]) * S[r]"):
         with pytest.raises(NotApplicableError, match="T has no mean in it that is not a tensor"):
             centre(cascade_from_text(text("S[r] = X[r,n]", line)), "T", "N")
+
+
+def test_the_entropy_of_a_softmax_keeps_its_digits() -> None:
+    """exp(x - max) * (x - max) is not multiplied out, which would leave 8 digits at 1e8."""
+    p = "exp(X[r,n] - G[r]) / D[r]"
+    lines = ("G[r] = X[r,n] :: max", "D[r] = exp(X[r,n] - G[r])", f"T[r] = {p} * log({p})")
+    before = cascade_from_text(text(*lines))
+    for parts in ((), ("N1", "N0")):
+        found = derive(ways(before, "N", parts))
+        assert (found.way, found.cost.passes, found.cost.error) == ("running", 1, 0)
+        check(before, found.cascade)

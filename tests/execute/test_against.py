@@ -72,6 +72,8 @@ def test_a_wrong_statement_shows_against_the_original_alone(folder: Path) -> Non
     Path("made.yaml").write_text(text.replace("min((n1 + 1) * N0, N)", "(n1 + 1) * N0"))
     assert worst(None) < 1e-14
     assert worst("mean_variance") > 1e-3
+    assert "note: VAR is NOT that of mean_variance: off by 0." in done("--against", "mean_variance")
+    assert "NOT" not in done("--check")
 
 
 def test_what_cannot_be_compared_is_refused(folder: Path) -> None:
