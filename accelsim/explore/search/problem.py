@@ -77,6 +77,11 @@ class Problem:
         return tuple(einsum.name for einsum in self.cascade.einsums)
 
     @cached_property
+    def elements(self) -> dict[str, int]:
+        """Processing elements of each unit."""
+        return {unit.name: unit.instances for unit in self.machine.units}
+
+    @cached_property
     def outer(self) -> tuple[str, ...]:
         """Ranks that every tensor has: nothing passes between their coordinates."""
         every = set.intersection(*({*t.ranks} for t in self.cascade.tensors))
@@ -217,10 +222,11 @@ def _faults(document: Document, built: Cascade, machine: Machine) -> Iterator[Fa
     for einsum in built.einsums:
         known_units = all(u in [x.name for x in machine.units] for u in _all_units(wanted))
         operations = point_operations(einsum)
+        # An empty list of units leaves an Einsum none.
         if known_units and not _able(wanted, machine, einsum.name, operations):
-            given = wanted.units.get(einsum.name)
-            at = ("arch",) if given is None else ("units", einsum.name)
-            who = "no unit" if given is None else f"none of {', '.join(_listed(given))}"
+            left = _listed(wanted.units.get(einsum.name, []))
+            at = ("units", einsum.name) if left else ("arch",)
+            who = f"none of {', '.join(left)}" if left else "no unit"
             needs = ", ".join(operations)
             yield source.fault(at, f"{einsum.name} needs {needs}, which {who} can do")
     for name in wanted.registers:
