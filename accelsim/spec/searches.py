@@ -38,8 +38,8 @@ class SearchSpec(Record):
     whether Einsums that follow one another share a loop nest: `any` of them, or `one` nest has all.
     units: Einsum -> units to choose from. level: of what is loaded or carried. between: level of
     what one unit makes and another reads, or `registers`. registers: unit -> values that each of
-    its elements can hold of what is made there and has no level; any number unless said. slots: of
-    what is loaded, to choose from.
+    its elements can hold of what is made there, read and without a level; any number unless said.
+    slots: of what is loaded, to choose from.
     objectives: measure -> what is looked for. method: `exhaustive` tries every mapping that could
     be better, `nsga2` breeds them; `auto` breeds where the budget is too small for all.
     budget: what may be spent. seed: of what is bred. within: how much slower than the best a

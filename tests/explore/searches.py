@@ -49,7 +49,18 @@ einsums: |
   R[b,m1+1,p] = max(R[b,m1,p], L[b,m1,p])
   Z[b,p] = exp(R[b,M1,p])
 """
-CASCADES = {"products": PRODUCTS, "softmax": SOFTMAX, "running": RUNNING}
+FORKED = """
+cascade: forked
+source: tests
+ranks: {B: batch, M: keys, P: queries}
+tensors: {X: [B, M, P], S: [B, P], Z: [B, P], T: [B, P]}
+outputs: [Z, T]
+einsums: |
+  S[b,p] = X[b,m,p] :: max
+  Z[b,p] = X[b,m,p]
+  T[b,p] = exp(S[b,p])
+"""
+CASCADES = {"products": PRODUCTS, "softmax": SOFTMAX, "running": RUNNING, "forked": FORKED}
 WORKLOAD = """
 workload: small
 source: tests

@@ -50,6 +50,27 @@ def test_the_optimum_is_that_of_brute_force_and_bounds_hold(
     assert split
 
 
+def test_bounds_hold_where_the_last_task_is_not_that_of_the_longest_end(tmp_path: Path) -> None:
+    """S and Z on one unit, S first: what follows S on the other is longer than Z."""
+    files(tmp_path)
+    text = """
+search: forked
+source: tests
+arch: fusemax
+cascade: forked.yaml
+workload: small.yaml
+set: ["arch.units.array_2d.shape={rows: 8, cols: 8}", "arch.units.array_1d.shape={lanes: 8}"]
+partition: {M: {M1: rest, M0: [16, 32]}, P: {P1: rest, P0: [16, 32]}}
+units: {S: array_2d, Z: array_2d, T: array_1d}
+phases: one
+"""
+    problem = search.load_text(text, str(tmp_path / "s.yaml"))
+    legal = [(one, cycles) for one, cycles in brute_force(problem) if cycles is not None]
+    assert legal
+    for candidate, cycles in legal:
+        check_bounds(problem, candidate, cycles)
+
+
 def check_bounds(problem: Problem, candidate: Candidate, cycles: float) -> None:
     """Of a candidate and of all nodes above it."""
     bounds = Bounds(problem, Space(problem))

@@ -44,7 +44,7 @@ class Bounds:
         self.holds = timed and plain and not any(e.predicate for e in einsums)
         self.work = cache(self._work)
         self.tile_cycles = cache(self._tile_cycles)
-        self.elements = {unit.name: unit.instances for unit in problem.machine.units}
+        self.elements = problem.elements
         self._tile_spatial = cache(self._best)
         self.rest = cache(self._rest)
         self.channel = cache(self._channel)

@@ -16,10 +16,12 @@ from math import prod
 from typing import Any
 
 from accelsim.cascade.nodes import At
+from accelsim.errors import MappingError
 from accelsim.explore.search.problem import Problem, Tiling
 from accelsim.explore.search.space import Group
 from accelsim.mapping import Dependence, Loop, span
 from accelsim.mapping.depend import Nesting, dependences, in_loops
+from accelsim.mapping.place import REGISTERS
 
 LATE = 1 << 40
 """More epochs than any loop has: so far apart, nothing crosses a pass boundary too early."""
@@ -49,6 +51,7 @@ class Structure:
     dependences: tuple[Dependence, ...]
     waits: tuple[Wait, ...]
     strides: tuple[int, ...]
+    extents: dict[str, int]
 
 
 def structure(
@@ -78,7 +81,7 @@ def structure(
         run = 0 if crossed is None else strides[crossed] * own[crossed].trips
         whole = None if crossed is None or run < tie else crossed - 1
         waits.append(Wait(dep.producer, dep.consumer, max(tie, run), tie, whole))
-    return Structure(nesting, first, last, found, tuple(waits), strides)
+    return Structure(nesting, first, last, found, tuple(waits), strides, tiling.extents)
 
 
 def _tiles_between(
@@ -103,7 +106,7 @@ def phase(
 ) -> dict[str, Any] | None:
     """A phase as a mapping file says it, or None where its recurrences cannot be so late.
 
-    spatial: of each Einsum.
+    spatial: of each Einsum. Raises MappingError where registers are too few.
     """
     unit = dict(zip(group.einsums, group.units, strict=True))
     bit = {name: 1 << i for i, name in enumerate(problem.units)}
@@ -217,7 +220,8 @@ def _storage(
     lag: dict[str, int],
     whole: dict[str, dict[int, int]],
 ) -> dict[str, Any]:
-    """Where the tensors of a phase live."""
+    """Where the tensors of a phase live. Raises MappingError where registers are too few."""
+    held: dict[str, int] = {}
     nesting, keep = shape.nesting, dict(group.layout.keep)
     accesses = [(e.name, a) for e in nesting.einsums for a in e.inputs]
     out: dict[str, Any] = {}
@@ -239,7 +243,7 @@ def _storage(
         stored = tensor in problem.cascade.outputs
         last = max(readers, key=lambda name: _needed(shape, tensor, name, iterated, lag))
         slots = _needed(shape, tensor, last, iterated, lag) + int(other)
-        level = problem.level if is_state else problem.between if other else "registers"
+        level = problem.level if is_state else problem.between if other else REGISTERS
         names = {i: nesting.loops[i].rank for i in iterated}
         more = {
             loop: times - whole[tensor].get(loop, 0)
@@ -248,9 +252,24 @@ def _storage(
         }
         # Where the tiles of a tensor are those of the innermost loops, they are epochs.
         more = more if len(names) == len(nesting.loops) else {}
+        slots = max(slots, 1 + int(stored))
+        if level == REGISTERS:
+            held[unit[tensor]] = held.get(unit[tensor], 0) + slots * _values(shape, tensor, own)
         out[tensor] = {"level": level}
-        out[tensor]["slots"] = _steps(max(slots, 1 + int(stored)), more, names, shape.strides)
+        out[tensor]["slots"] = _steps(slots, more, names, shape.strides)
+    for name, most in problem.spec.registers.items():
+        if held.get(name, 0) > most * problem.elements[name]:
+            raise MappingError("what is held does not fit the registers of a unit")
     return out
+
+
+def _values(shape: Structure, tensor: str, own: tuple[int, ...]) -> int:
+    """Values held of a tensor in each of its slots: a tile for each iteration of inner loops."""
+    nesting = shape.nesting
+    looped = {loop.rank for loop in nesting.loops}
+    parts = [p for r in nesting.cascade.tensor(tensor).ranks for p in nesting.parts[r]]
+    tile = prod(shape.extents[part] for part in parts if part not in looped)
+    return tile * prod(nesting.loops[i].trips for i in span(own)[1])
 
 
 def _loaded(own: tuple[int, ...], keep: Sequence[str], loops: Sequence[str]) -> tuple[int, ...]:

@@ -77,6 +77,11 @@ class Problem:
         return tuple(einsum.name for einsum in self.cascade.einsums)
 
     @cached_property
+    def elements(self) -> dict[str, int]:
+        """Processing elements of each unit."""
+        return {unit.name: unit.instances for unit in self.machine.units}
+
+    @cached_property
     def outer(self) -> tuple[str, ...]:
         """Ranks that every tensor has: nothing passes between their coordinates."""
         every = set.intersection(*({*t.ranks} for t in self.cascade.tensors))
@@ -145,7 +150,7 @@ def of(document: Document, seq_len: int | None = None) -> Problem:
     if faults:
         raise SpecError(faults)
     tilings = tuple(_tilings(document, built, machine, shapes))
-    faults = [*_loop_faults(document, tilings)]
+    faults = [*_loop_faults(document, built, tilings)]
     if faults:
         raise SpecError(faults)
     inner = [level.name for level in machine.levels if level.capacity_bytes is not None]
@@ -217,10 +222,11 @@ def _faults(document: Document, built: Cascade, machine: Machine) -> Iterator[Fa
     for einsum in built.einsums:
         known_units = all(u in [x.name for x in machine.units] for u in _all_units(wanted))
         operations = point_operations(einsum)
+        # An empty list of units leaves an Einsum none.
         if known_units and not _able(wanted, machine, einsum.name, operations):
-            given = wanted.units.get(einsum.name)
-            at = ("arch",) if given is None else ("units", einsum.name)
-            who = "no unit" if given is None else f"none of {', '.join(_listed(given))}"
+            left = _listed(wanted.units.get(einsum.name, []))
+            at = ("units", einsum.name) if left else ("arch",)
+            who = f"none of {', '.join(left)}" if left else "no unit"
             needs = ", ".join(operations)
             yield source.fault(at, f"{einsum.name} needs {needs}, which {who} can do")
     for name in wanted.registers:
@@ -262,10 +268,11 @@ def _faults(document: Document, built: Cascade, machine: Machine) -> Iterator[Fa
                 yield source.fault(("partition", rank, part), message)
 
 
-def _loop_faults(document: Document, tilings: Sequence[Tiling]) -> Iterator[Fault]:
+def _loop_faults(document: Document, built: Cascade, tilings: Sequence[Tiling]) -> Iterator[Fault]:
     """Loops that are over nothing, or twice there."""
-    loops = document.spec.loops
-    known = [part for cut in tilings[:1] for part in _all_parts(cut)]
+    loops, cut = document.spec.loops, tilings[0].sizes
+    known = [rank for rank in built.ranks if rank not in cut]
+    known += [part for parts in cut.values() for part in parts]
     for index, loop in enumerate(loops):
         at = ("loops", index)
         if loop not in known:
@@ -273,12 +280,6 @@ def _loop_faults(document: Document, tilings: Sequence[Tiling]) -> Iterator[Faul
             yield document.source.fault(at, message, help=nearest(loop, known))
         elif loop in loops[:index]:
             yield document.source.fault(at, f"loops: {loop} stands twice")
-
-
-def _all_parts(cut: Tiling) -> list[str]:
-    """Parts and uncut ranks, the cut ones as the file's choices name them."""
-    cut_parts = [part for parts in cut.sizes.values() for part in parts]
-    return [*dict.fromkeys([*(r for r in cut.parts if cut.parts[r] == (r,)), *cut_parts])]
 
 
 def _all_units(wanted: SearchSpec) -> list[str]:

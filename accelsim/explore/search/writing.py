@@ -68,27 +68,9 @@ class Writer:
             place = ".".join(map(str, error.errors()[0]["loc"][-2:]))
             raise MappingError(f"{place}: more than a mapping file can say") from None
         document = spec.Document(record, NOWHERE)
-        made = mapping.build(
+        return mapping.build(
             document, problem.cascade, problem.machine, problem.shapes, problem.tables
         )
-        for nest in made.nests:
-            self._check_registers(nest)
-        return made
-
-    def _check_registers(self, nest: mapping.Nest) -> None:
-        """Raise MappingError where what units make is more than their registers hold."""
-        for name, values in self.problem.spec.registers.items():
-            held = sum(
-                place.elements * mapping.slot_count(place, nest.loops)
-                for place in nest.placements
-                if place.level is None
-                and place.role == "made"
-                and nest.binding(place.tensor).unit.name == name
-            )
-            unit = self.problem.machine.unit(name)
-            assert unit is not None  # the problem was checked
-            if held > values * unit.instances:
-                raise MappingError("what is held does not fit the registers of a unit")
 
 
 def text(values: dict[str, Any], problem: Problem, path: Path, about: str) -> str:
