@@ -10,7 +10,7 @@ test: .venv/.installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-long: .venv/.installed-dev  ## minutes: what the short suite leaves out
 	$(PY) -m pytest -m long
