@@ -57,6 +57,8 @@ class Reads:
 
         trips: of the loops. Every tile must read as many coordinates (`elements`).
         """
+        if not trips:
+            return np.zeros(1, np.int64)
         tile = _number(self.at)
         pairs = self._pairs(tile)
         found = _number(pairs[1].reshape(int(tile.max()) + 1, -1))

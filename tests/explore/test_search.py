@@ -200,6 +200,11 @@ def test_folders_that_are_not_gone_on_with(small: Path) -> None:
     other = search.load_text(SMALL + "budget: {points: 50}\n", str(small / "s.yaml"))
     with pytest.raises(AccelsimError, match="changed: search"):
         search.run(other, out=out, resume=True)
+    record = json.loads((out / FILE).read_text())
+    record["answers"][0][0] = "another"
+    (out / FILE).write_text(json.dumps(record))
+    with pytest.raises(AccelsimError, match="not asked now"):
+        search.run(problem, out=out, resume=True)
     (out / FILE).write_text('{"answers": ')
     with pytest.raises(AccelsimError, match="not what `accelsim search"):
         search.run(problem, out=out, resume=True)

@@ -56,6 +56,19 @@ def test_heads_that_straddle_groups_share_nothing() -> None:
         run(GROUPED, "llama3-8b", 2048, "workload.ranks.G=5")
 
 
+def test_all_heads_in_one_tile_share_all_groups() -> None:
+    """No loop is over heads: a tile of K is that of all groups, and is loaded once for them."""
+    settings = (
+        *APART,
+        "mapping.partition={M: {M1: rest, M0: 256}, P: {P2: rest, P1: 1, P0: 256}}",
+        "mapping.phases.attention.loops=[B, P2, M1, P1]",
+        *("workload.ranks.B=1", "workload.ranks.H=4", "workload.ranks.G=2"),
+    )
+    found = run(GROUPED, "llama3-8b", 2048, *settings)
+    blocks_of_queries, of_a_group = 8, 2 * 2048 * 128 * 2
+    assert keys_and_values(found) == blocks_of_queries * 2 * of_a_group
+
+
 def test_decode_moves_each_key_once() -> None:
     settings = ("workload.kind=decode", "workload.ranks.B=3")
     found = run("fusemax__attention_grouped_decode", "llama3-8b", 32768, *settings)

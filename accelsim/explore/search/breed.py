@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POPULATION = 48
 PER_EINSUM = 4
 """Decisions on an Einsum: its unit; whether it begins a phase; of that, its layout and pipeline."""
+BEGINS = 0.85
+"""From here on an Einsum begins a phase: most mappings that are good have few."""
 IDLE = 40
 """So many generations without a mapping that is new, and the search ends."""
 
@@ -87,7 +89,7 @@ def decoded(space: Space, row: Sequence[float]) -> Candidate:
         if len(choices) > 1:
             # Where the next phase begins: at the first Einsum that wants to.
             begins = [row[1 + PER_EINSUM * i + 1] for i in range(first + 1, len(names))]
-            size = next((n + 1 for n, wish in enumerate(begins) if wish >= 0.5), len(choices))
+            size = next((n + 1 for n, wish in enumerate(begins) if wish >= BEGINS), len(choices))
         else:
             size = len(choices[0])
         einsums = names[first : first + size]
@@ -114,14 +116,13 @@ def genome(space: Space, candidate: Candidate) -> list[float]:
     for group in candidate.groups:
         at = 1 + PER_EINSUM * first
         layouts = space.layouts(candidate.tiling, group.einsums)
-        row[at + 1] = 0.75
         row[at + 2] = _middle(layouts.index(group.layout), len(layouts))
         pipeline = space.pipelines.index((group.late, group.newest))
         row[at + 3] = _middle(pipeline, len(space.pipelines))
         for i, (name, unit) in enumerate(zip(group.einsums, group.units, strict=True)):
             able = problem.able[name]
             row[1 + PER_EINSUM * (first + i)] = _middle(able.index(unit), len(able))
-            row[1 + PER_EINSUM * (first + i) + 1] = 0.75 if i == 0 else 0.25
+            row[1 + PER_EINSUM * (first + i) + 1] = (BEGINS + (i == 0)) / 2
         first += len(group.einsums)
     return row
 

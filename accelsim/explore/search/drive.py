@@ -26,6 +26,9 @@ from accelsim.explore.search.writing import text
 
 ROUND = 16
 """Candidates of a round, each with all pipelines of its last phase."""
+NODES, LEAST = 50, 1000
+"""Nodes of the tree that may be made for each mapping that may be tried, or for the least number of
+them: so a walk ends, and fits into memory, where bounds tell nothing apart."""
 Told = Callable[["Progress"], None]
 Settled = Literal["optimal", "budget", "bred", "stopped"]
 
@@ -122,6 +125,8 @@ class Outcome:
             f"found by `accelsim search` ({spec.search}; {self.claim}; {said}) among "
             f"{self.size:,} mappings"
         )
+        if spec.set:
+            about += "; with " + " ".join(f"--set '{setting}'" for setting in spec.set)
         return text(mapping, self.problem, path, about)
 
 
@@ -192,10 +197,9 @@ class _Search:
             below = float("inf")
             if self.front and self.evaluate.bounds.holds:
                 below = self.front[0][0][0] * (1 - within)
-            taken = tree.leaves(ROUND, below)
-            candidates = [candidate for _, candidate in taken]
+            candidates = tree.leaves(ROUND, below, NODES * max(points, LEAST))
             if not candidates:
-                self.settled = "optimal"
+                self.settled = "optimal" if tree.settled(below) else "budget"
                 break
             for candidate, found in zip(
                 candidates, self.record.answers(candidates, asked.pipelines), strict=True
@@ -225,7 +229,7 @@ class _Search:
     def outcome(self) -> Outcome:
         if not self.front and self.settled != "stopped":
             reasons = ", ".join(f"{n:,} x {why}" for why, n in self.counts.illegal.most_common())
-            message = f"{self.problem.spec.search}: no legal mapping among those tried: {reasons}"
+            message = f"{self.problem.spec.search}: no legal mapping among those tried: {reasons or 'none'}"
             raise AccelsimError(message)
         self.front.sort(key=lambda one: one[0])
         front = [(values, self.evaluate.writer.values(c)) for values, c in self.front]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from accelsim import arch, cascade, spec, workload
 from accelsim.analysis.counts import point_operations
 from accelsim.arch import Machine
 from accelsim.cascade import Cascade, with_parameters
-from accelsim.cascade.nodes import iteration_variables
+from accelsim.cascade.nodes import At, Computed, iteration_variables
+from accelsim.cascade.whole import variables
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.explore.inputs import code_hash
 from accelsim.mapping.partition import partition
@@ -83,9 +85,9 @@ class Problem:
 
     @cached_property
     def outer(self) -> tuple[str, ...]:
-        """Ranks that every tensor has: nothing passes between their coordinates."""
-        every = set.intersection(*({*t.ranks} for t in self.cascade.tensors))
-        return tuple(rank for rank in self.cascade.ranks if rank in every)
+        """Ranks that all tensors are read and written along, maybe as a computed index (`gk(h)`):
+        their coordinates have nothing in common but what such an index shares."""
+        return _along_all(self.cascade)
 
     @cached_property
     def units(self) -> tuple[str, ...]:
@@ -158,6 +160,7 @@ def of(document: Document, seq_len: int | None = None) -> Problem:
     able = {e.name: _able(wanted, machine, e.name, point_operations(e)) for e in built.einsums}
     inputs = {f"{k} {getattr(d.spec, k)}": _sha(d.spec) for k, d in documents.items()}
     inputs |= {"search": _sha(wanted), "seq_len": str(length), "code": code_hash()}
+    inputs |= {name: _version(name) for name in ("numpy", "pymoo")}
     return Problem(
         wanted,
         Path(source.name).parent,
@@ -172,6 +175,14 @@ def of(document: Document, seq_len: int | None = None) -> Problem:
         tilings,
         inputs,
     )
+
+
+def _version(name: str) -> str:
+    """Of a library that what is bred depends on."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _sha(record: Any) -> str:
@@ -286,6 +297,19 @@ def _all_units(wanted: SearchSpec) -> list[str]:
     return [unit for given in wanted.units.values() for unit in _listed(given)]
 
 
+def _along_all(built: Cascade) -> tuple[str, ...]:
+    """Ranks whose variable all accesses of all Einsums have, in the cascade's order."""
+    left = set(built.ranks)
+    for einsum in built.einsums:
+        for access in (einsum.output, *einsum.inputs):
+            direct = {i.variable for i in access.indices if isinstance(i, At)}
+            inside = {
+                v for i in access.indices if isinstance(i, Computed) for v in variables(i.whole)
+            }
+            left &= {built.rank_of(variable) for variable in direct | inside}
+    return tuple(rank for rank in built.ranks if rank in left)
+
+
 def _choices(
     wanted: SearchSpec, built: Cascade, machine: Machine, shapes: Mapping[str, int]
 ) -> dict[str, dict[str, list[Any]]]:
@@ -294,7 +318,7 @@ def _choices(
         rank: {part: _listed(sizes) for part, sizes in parts.items()}
         for rank, parts in wanted.partition.items()
     }
-    every = set.intersection(*({*t.ranks} for t in built.tensors))
+    every = _along_all(built)
     extent = max(extent for unit in machine.units for _, extent in unit.shape)
     for rank in built.ranks:
         cut = built.parts(rank)

@@ -6,6 +6,7 @@ on is asking again, with the first answers known.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ class Record:
         self._problem = problem
         self._path = None if folder is None else folder / FILE
         self._known: list[Found] = []
+        self._names: list[str] = []
         self._given = 0
         self._written = time.monotonic()
         if folder is not None:
@@ -38,10 +40,15 @@ class Record:
 
     def answers(self, candidates: Sequence[Candidate], ask: Ask) -> list[Found]:
         """What is known of candidates; the rest is asked, and kept."""
-        known = self._known[self._given : self._given + len(candidates)]
+        names = [_name(candidate) for candidate in candidates]
+        known = self._names[self._given : self._given + len(candidates)]
+        if known != names[: len(known)]:
+            message = f"{self._path}: holds answers to what is not asked now"
+            raise AccelsimError(Fault(message, help=("give another folder",)))
         rest = candidates[len(known) :]
         if rest:
             self._known += ask(rest)
+            self._names += names[len(known) :]
         self._given += len(candidates)
         if rest and time.monotonic() - self._written >= SECONDS:
             self.flush()
@@ -55,7 +62,10 @@ class Record:
             "search": self._problem.spec.search,
             "key": self._problem.key,
             "inputs": self._problem.inputs,
-            "answers": [found.as_json() for found in self._known],
+            "answers": [
+                [name, *found.as_json()]
+                for name, found in zip(self._names, self._known, strict=True)
+            ],
         }
         write_whole(self._path, (json.dumps(values) + "\n").encode())
         self._written = time.monotonic()
@@ -68,7 +78,9 @@ class Record:
             if not resume:
                 help = ("--resume goes on with it; else give a folder that is new or empty",)
                 raise AccelsimError(Fault(f"{folder}: there is a search in it already", help=help))
-            self._known = self._read(self._path)
+            answers = self._read(self._path)
+            self._names = [name for name, _ in answers]
+            self._known = [found for _, found in answers]
             return
         if folder.exists() and any(not path.name.endswith(".tmp") for path in folder.iterdir()):
             raise AccelsimError(f"{folder}: there is something in it, and it is no search")
@@ -78,12 +90,12 @@ class Record:
             raise unwritable(folder, error) from None
         self.flush()
 
-    def _read(self, path: Path) -> list[Found]:
+    def _read(self, path: Path) -> list[tuple[str, Found]]:
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             key, inputs = values["key"], values["inputs"]
-            answers = [Found.from_json(one) for one in values["answers"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            answers = [(one[0], Found.from_json(one[1:])) for one in values["answers"]]
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise AccelsimError(
                 f"{path}: not what `accelsim search --out` has written: {error}"
             ) from None
@@ -94,6 +106,11 @@ class Record:
             message = f"{path.parent}: holds another search, or this one before it changed"
             raise AccelsimError(Fault(message, help=help))
         return answers
+
+
+def _name(candidate: Candidate) -> str:
+    """A few letters that tell a candidate from others."""
+    return hashlib.sha256(repr(candidate).encode()).hexdigest()[:12]
 
 
 def merged(

@@ -7,9 +7,9 @@ kept over which loops, slots of what is loaded), a unit for each Einsum, and a p
 * for every unit, whether what comes to it from another unit is used a tile later (`late`);
 * for every unit, whether it takes earlier tiles first in an epoch, or later ones (`newest`).
 
-Stages and orders follow from these (pipeline.py). Loops are over ranks that every tensor has, which
-are outermost and in the cascade's order, and over all parts but the innermost of ranks that are
-cut: those of one iteration first, the others in any order that keeps the parts of a rank in theirs.
+Stages and orders follow from these (pipeline.py). Loops are over ranks along which all is read and
+written, outermost and in the order of the cascade, and over all parts but the innermost of ranks
+that are cut: those of one iteration first, the others in any order that keeps parts in theirs.
 All other ranks lie whole in the tile. A tile is kept over loops of more than one iteration.
 Of spatial dimensions those are taken with which a tile takes least time (bounds.py). A tiling whose
 parts do not fit together counts as one candidate.
@@ -66,12 +66,10 @@ class Space:
         """(late, newest)"""
 
     def groups(self, first: int) -> Iterator[tuple[str, ...]]:
-        """Groups of Einsums that begin with the one of that number."""
+        """Groups of Einsums that begin with the one of that number, longest first."""
         names = self.problem.names
-        ends = range(first + 1, len(names) + 1)
-        if self.problem.spec.phases == "one":
-            ends = range(len(names), len(names) + 1)
-        for end in ends:
+        shortest = len(names) if self.problem.spec.phases == "one" else first + 1
+        for end in range(len(names), shortest - 1, -1):
             yield names[first:end]
 
     def loaded(self, einsums: tuple[str, ...]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Tree:
     def __init__(self, space: Space, bounds: Bounds) -> None:
         self.space = space
         self.bounds = bounds
-        self.looked_at = 0
+        self.made = 0
         self._heap: list[Entry] = []
         for tiling, cut in enumerate(space.problem.tilings):
             if cut.wrong is None:
@@ -55,21 +55,25 @@ class Tree:
         """No candidate that is not yet looked at takes fewer cycles."""
         return self._heap[0][0] if self._heap else float("inf")
 
-    def leaves(self, most: int, below: float) -> list[tuple[Place, Candidate]]:
+    def settled(self, below: float) -> bool:
+        """Whether no node is left with a bound below that."""
+        return not self._heap or self._heap[0][0] >= below
+
+    def leaves(self, most: int, below: float, nodes: int) -> list[Candidate]:
         """The next candidates, up to so many, of which all is decided but the last pipeline.
 
-        below: a bound of that or more is of no use.
+        below: a bound of that or more is of no use. nodes: that may be made, in all.
         """
-        out: list[tuple[Place, Candidate]] = []
-        while self._heap and len(out) < most and self._heap[0][0] < below:
+        out: list[Candidate] = []
+        while len(out) < most and self.made < nodes and not self.settled(below):
             bound, place, node = heapq.heappop(self._heap)
-            self.looked_at += 1
             if self._is_leaf(node):
-                out.append((place, self._candidate(node)))
+                out.append(self._candidate(node))
                 continue
             for number, (child, child_bound) in enumerate(self._children(node)):
                 entry = (max(bound, child_bound), (*place, number), child)
                 heapq.heappush(self._heap, entry)
+                self.made += 1
         return out
 
     def _is_leaf(self, node: Node) -> bool:
