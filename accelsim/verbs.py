@@ -150,6 +150,7 @@ def execute(
     formats: Mapping[str, str] | None = None,
     settings: Sequence[str] = (),
     check: bool = False,
+    against: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Run a mapping's loop nest on numbers, tile by tile, and count what is accessed.
@@ -158,7 +159,8 @@ def execute(
     cascade, or files (NAME=FILE.npy, FILE.safetensors); without any, drawn from the seed. scale:
     input -> what its drawn values are multiplied by. formats: TENSOR, TENSOR.accumulate or
     TENSOR.LEVEL -> a number format; the rest is float64. check: also how far the outputs are from
-    float64. progress: called with the share done.
+    those of the cascade itself in float64; against: from those of this cascade. progress: called
+    with the share done.
     """
     from accelsim.execute import outcome
     from accelsim.execute.written import settled
@@ -177,7 +179,7 @@ def execute(
         seed=seed,
         scale=scale or {},
         formats=written,
-        check=check,
+        check=check if against is None else load_cascade(against),
         progress=progress,
         about=loaded.inputs,
         notes=loaded.notes,

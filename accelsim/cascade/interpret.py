@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.cascade.edges import bounded, uncut_ranks
 from accelsim.cascade.given import check_tables, settle_parameters
 from accelsim.cascade.nodes import (
     Access,
@@ -55,9 +56,10 @@ def interpret(
 
     inputs: one array per input tensor, an axis per declared rank; a cut rank may come whole
     (K as [B, H, E, M] for [B, H, E, M1, M0]) when `shapes` or another input tells the size of its
-    parts. A tensor of an iterative rank R comes out with R + 1 coordinates there; a point that is
-    not defined is NaN. parameters: those without a default, and others that differ. tables: whole
-    numbers, an axis per rank.
+    parts. It may end inside of its last tile: points beyond the end are left out. A tensor of an
+    iterative rank R comes out with R + 1 coordinates there; a point that is not defined is NaN.
+    parameters: those without a default, and others that differ. tables: whole numbers, an axis
+    per rank.
 
     Raises AccelsimError: an input missing, unknown, of the wrong shape or not finite (a row whose
     logits are all -inf has no softmax; leave points out by a predicate); a point read that is not
@@ -118,18 +120,22 @@ class _Run:
                 if self.shapes.setdefault(rank, extent) != extent:
                     message = f"table {table.name} has shape {extent} in rank {rank}"
                     raise AccelsimError(f"{message}; {self.shapes[rank]} before")
-        self._complete()
+        padded = self._complete()
+        self.cascade = bounded(self.cascade, self.shapes, padded)
         self.numbers |= self.shapes
         for name, array in arrays.items():
             ranks = self.cascade.tensor(name).ranks
+            if array.ndim < len(ranks):
+                whole = uncut_ranks(self.cascade, name)
+                grown = [padded.get(rank, self.shapes[rank]) for rank in whole]
+                array = np.pad(array, [(0, n - m) for n, m in zip(grown, array.shape, strict=True)])
             values = array.reshape([self.shapes[rank] for rank in ranks])
             self.tensors[name] = _Filled(values, np.ones(values.shape, np.bool_))
 
     def _learn(self, name: str, array: Array) -> None:
         """Shapes of the ranks of one input; its axes are its ranks, or its roots uncut."""
         ranks = self.cascade.tensor(name).ranks
-        roots = tuple(dict.fromkeys(self.cascade.root(rank) for rank in ranks))
-        for candidate in (ranks, roots):
+        for candidate in (ranks, uncut_ranks(self.cascade, name)):
             if array.ndim == len(candidate):
                 for rank, extent in zip(candidate, array.shape, strict=True):
                     known = self.shapes.setdefault(rank, extent)
@@ -140,21 +146,27 @@ class _Run:
         shown = ", ".join(ranks)
         raise AccelsimError(f"input {name} has {array.ndim} axes; expected its ranks {shown}")
 
-    def _complete(self) -> None:
-        """Shapes of cut ranks from their parts, and of one part from the rank and the others."""
+    def _complete(self) -> dict[str, int]:
+        """Shapes of cut ranks from their parts, and of one part from the rank and the others.
+
+        Returns the coordinates of all tiles of cut ranks: the last tile may go beyond the end.
+        """
+        padded: dict[str, int] = {}
         for root, parts in self.cascade.partitions:
             open_ = [part for part in parts if part not in self.shapes]
+            rest = prod(self.shapes[part] for part in parts if part not in open_)
             if not open_:
-                whole = prod(self.shapes[part] for part in parts)
-                if self.shapes.setdefault(root, whole) != whole:
+                padded[root] = rest
+                extent = self.shapes.setdefault(root, rest)
+                if not rest - rest // max(self.shapes[parts[0]], 1) < extent <= rest:
                     shown = " x ".join(f"{p} {self.shapes[p]}" for p in parts)
                     raise AccelsimError(f"{root} has shape {self.shapes[root]}, but {shown}")
-            elif root in self.shapes and len(open_) == 1:
-                rest = prod(self.shapes[part] for part in parts if part != open_[0])
-                if self.shapes[root] % rest:
+            elif root in self.shapes and len(open_) == 1 and rest > 0:
+                if self.shapes[root] % rest and open_[0] != parts[0]:
                     message = f"{root} of shape {self.shapes[root]} cannot be cut by {rest}"
                     raise AccelsimError(message)
-                self.shapes[open_[0]] = self.shapes[root] // rest
+                self.shapes[open_[0]] = -(-self.shapes[root] // rest)
+                padded[root] = self.shapes[open_[0]] * rest
             elif root in self.shapes:
                 raise AccelsimError(
                     f"give the shape of {' or '.join(open_[:-1])} (parts of {root})"
@@ -170,6 +182,7 @@ class _Run:
         missing = sorted(needed - set(self.shapes))
         if missing:
             raise AccelsimError(f"no input tells the shape of {', '.join(missing)}")
+        return padded
 
     # Einsums ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ condition, whole: parse_whole.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isinf
 
 from accelsim.cascade.nodes import (
     Access,
@@ -138,7 +139,10 @@ class _Parser(WholeReader):
             inner = self._single()
             return Call("neg", (inner,)) if signs % 2 else inner
         if token.kind == "number":
-            return Literal(float(token.text))
+            value = float(token.text)
+            if isinf(value):
+                self.fail(f"expected a number of float64, up to 1.8e308, got {token.text}", token)
+            return Literal(value)
         if token.text == "(":
             inner = self._claim()
             self.close(token, ")")

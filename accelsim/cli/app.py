@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.progress import Progress
 
 from accelsim.cli.completion import kinds_of_run, shipped
 from accelsim.errors import AccelsimError
+
+if TYPE_CHECKING:
+    from accelsim.explore.store import Bad
 
 app = typer.Typer(
     help="Attention algorithms as cascades of Einsums, simulated on machines written in YAML.",
@@ -78,6 +81,19 @@ def progress(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(shown, completed=share)
+
+
+def warn_bad(bad: Bad) -> None:
+    """Say that a file of a folder of results counts for nothing."""
+    print(f"{bad.part.path}: left out, as it is no whole part: {bad.why}", file=sys.stderr)
+
+
+def warn_of(bad: Sequence[Bad], missing: int) -> None:
+    """Say what a folder of results does not have."""
+    for one in bad:
+        warn_bad(one)
+    if missing:
+        print(f"{missing:,} points of the study are not there yet", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -34,6 +34,10 @@ def derive(
             autocompletion=shipped("cascade"),
         ),
     ] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(help="one of the ways that are listed, such as running; the best unless said"),
+    ] = None,
     yaml: Annotated[Path | None, typer.Option(help="write the cascade here")] = None,
     latex: Annotated[Path | None, typer.Option(help="write it as LaTeX here")] = None,
     as_json: Json = False,
@@ -52,6 +56,7 @@ def derive(
     from accelsim import verbs
     from accelsim.cascade import latex as as_latex
     from accelsim.cascade import show
+    from accelsim.derive import trial
 
     for path in (yaml, latex):
         if path is not None:
@@ -67,12 +72,17 @@ def derive(
         rank = root
     wanted = verbs.load_cascade(like) if like is not None else None
     found = derivations.ways(verbs.load_cascade(cascade), rank, parts)
-    best = derivations.derive(found, passes, wanted)
+    best = derivations.derive(found, passes, wanted, way)
     text = show(best.cascade)
     for path, content in ((yaml, text), (latex, as_latex(best.cascade))):
         if path is not None:
             write_output(path, content)
             print(f"{best.cascade.name}: {path}", file=sys.stderr)
+    if best.cost.error == len(trial.CLASSES) - 1:
+        off = f"{best.error:.0e} off {best.source.name}, which keeps its digits there"
+        print(f"warning: on adversarial inputs the form is {off}", file=sys.stderr)
+    if best.unchecked:
+        print(f"warning: the form is not checked: {best.unchecked}", file=sys.stderr)
     if as_json:
         print_json(_record(best, found, text, as_latex(best.cascade)))
         return
@@ -90,7 +100,9 @@ def _steps(one: Derivation) -> list[dict[str, Any]]:
 
 
 def _costs(one: Derivation) -> dict[str, Any]:
-    return {"way": one.way, **dataclasses.asdict(one.cost), "error": one.error}
+    cost = dataclasses.asdict(one.cost)
+    operations = cost["operations"] if one.counted else None
+    return {"way": one.way, **cost, "error": one.error, "operations": operations}
 
 
 def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str) -> dict[str, Any]:
@@ -100,6 +112,8 @@ def _record(best: Derivation, found: list[Derivation], text: str, as_latex: str)
         "rank": best.rank,
         "steps": _steps(best),
         **_costs(best),
+        "unchecked": best.unchecked or None,
+        "made_up": dict(best.made_up),
         "not_done": list(best.stopped),
         "ways": [_costs(one) for one in found],
         "yaml": text,
@@ -117,9 +131,15 @@ def _print(best: Derivation, found: list[Derivation]) -> None:
     ]:
         console.print(rows_table(f"{best.source.name}: {best.way}, passes over {best.rank}", rows))
     ways = [
-        {**_costs(one), "error": "not tried" if one.error is None else f"{one.error:.0e}"}
+        {
+            **_costs(one),
+            "error": "not tried" if one.error is None else f"{one.error:.0e}",
+            "operations": one.cost.operations if one.counted else "not known",
+        }
         for one in sorted(found, key=lambda one: one.cost)
     ]
     console.print(rows_table("ways (ranks of 64, 16 tiles; error on adversarial inputs)", ways))
+    for name, value in best.made_up:
+        print(f"trials: {name} is {value}")
     for why in best.stopped:
         print(f"not done: {why}")

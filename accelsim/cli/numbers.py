@@ -20,6 +20,7 @@ from accelsim.cli.app import (
     progress,
     with_kind,
 )
+from accelsim.cli.completion import shipped
 from accelsim.errors import AccelsimError
 
 
@@ -45,8 +46,18 @@ def execute(
         str, typer.Option(help="NAME=FACTOR, with commas between: of inputs from the seed")
     ] = "",
     check: Annotated[
-        bool, typer.Option("--check", help="print the error against whole tensors in float64")
+        bool,
+        typer.Option(
+            "--check", help="print the error against the cascade itself on whole tensors in float64"
+        ),
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="print it against this cascade instead, such as the one that it is derived from",
+            autocompletion=shipped("cascade"),
+        ),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="write the outputs here, as .safetensors (float64)")
     ] = None,
@@ -63,6 +74,9 @@ def execute(
       accelsim execute --mapping h200__flash_fwd --model llama3-8b --seq-len 512
       --set workload.ranks.H=2 --set workload.ranks.G=1
       --formats Q=bfloat16,K=bfloat16,V=bfloat16,SLN=bfloat16,RNV=float32 --check
+
+      accelsim execute --mapping fusemax__attention_1pass --model bert --seq-len 512
+      --against attention_3pass
 
       accelsim execute --mapping fusemax__gemm --model gemm --input inputs.safetensors --json
     """
@@ -86,6 +100,7 @@ def execute(
             formats=read_formats(formats),
             settings=with_kind(kind, settings),
             check=check,
+            against=against,
             progress=told,
         )
     if save is not None:

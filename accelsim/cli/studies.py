@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from accelsim.cli.app import Json, app, print_json, progress
+from accelsim.cli.app import Json, app, print_json, progress, warn_of
 from accelsim.cli.completion import one_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output, write_output
@@ -44,15 +44,15 @@ def report(
       accelsim report studies/fusemax --html out.html
     """
     from accelsim import explore
-    from accelsim.report import points
+    from accelsim.explore.store import MANIFEST
     from accelsim.report.figures import page
 
     check_output(html)
-    if points.is_folder_of_points(folder):
+    if (folder / MANIFEST).is_file():
         _report_points(folder, html, study, timelines, point or [])
         return
     if study is not None or point:
-        message = f"--study, --point: {folder} holds no {points.MANIFEST}, which a sweep writes"
+        message = f"--study, --point: {folder} holds no {MANIFEST}, which a sweep writes"
         raise AccelsimError(message)
     with progress("points") as told:
         asked, figures = explore.study_figures(folder, told)
@@ -69,9 +69,10 @@ def _report_points(
 ) -> None:
     """Write the page of a sweep's points. Raises AccelsimError."""
     from accelsim import explore
-    from accelsim.report import points, sweep_page
+    from accelsim.report import sweep_page
 
-    found = points.read(folder)
+    found, bad, missing = explore.points(folder)
+    warn_of(bad, missing)
     if asked and study is None:
         raise AccelsimError("--point needs --study FILE: the point is run again for its timeline")
     made: dict[int, Sequence[Span]] = {}

@@ -15,13 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from accelsim.cli.app import Json, app, print_json
+from accelsim.cli.app import Json, app, print_json, warn_bad, warn_of
 from accelsim.errors import AccelsimError
 from accelsim.files import check_output
 
 if TYPE_CHECKING:
     from accelsim.explore import Summary
-    from accelsim.explore.store import Bad
 
 LINE_SECONDS = 5.0
 MOST_SHOWN = 200
@@ -87,7 +86,7 @@ def sweep(
         try:
             with _counted() as told:
                 summary = explore.run(
-                    document, out, resume=resume, shard=of, told=told, warn=_warn, **where
+                    document, out, resume=resume, shard=of, told=told, warn=warn_bad, **where
                 )
         except KeyboardInterrupt:
             again = f"accelsim sweep {study} --out {out} --resume"
@@ -125,10 +124,7 @@ def query(
     if csv is not None:
         check_output(csv)
     found = explore.query(folder, sql)
-    for one in found.bad:
-        _warn(one)
-    if found.missing:
-        print(f"{found.missing:,} points of the study are not there yet", file=sys.stderr)
+    warn_of(found.bad, found.missing)
     rows: Iterator[dict[str, Any]] = (
         dict(zip(found.names, row, strict=True)) for row in found.rows
     )
@@ -195,10 +191,6 @@ def _say_failed(summary: Summary) -> None:
     print(f"{summary.failed:,} of {summary.rows:,} points failed:", file=sys.stderr)
     for message, number in summary.messages:
         print(f"  {number:,} x {message}", file=sys.stderr)
-
-
-def _warn(bad: Bad) -> None:
-    print(f"{bad.part.path}: left out, as it is no whole part: {bad.why}", file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -39,6 +39,9 @@ MORPHISMS = {
 }
 """f(a `first` b) = f(a) `second` f(b)."""
 
+INVERSES = {"log": "exp"}
+"""f undoes g for all numbers: log(exp(x)) = x; not exp(log(x)), which needs x above 0."""
+
 ASSOCIATIVE = ("add", "mul", "max", "min")
 """Reduce operators whose reductions may be cut into local ones and one over those."""
 COMMUTATIVE = ("add", "mul", "max", "min", "eq", "ne")

@@ -49,12 +49,12 @@ def late(cascade: Cascade, rank: str) -> set[str]:
     found: set[str] = set()
     for einsum in cascade.einsums:
         reduces = any(cascade.rank_of(v) == rank for v in einsum.reduced)
-        if reduces or any(_is_late(access, rank, found) for access in einsum.inputs):
+        if reduces or any(is_late(access, rank, found) for access in einsum.inputs):
             found.add(einsum.name)
     return found
 
 
-def _is_late(access: Access, rank: str, tensors: set[str]) -> bool:
+def is_late(access: Access, rank: str, tensors: set[str]) -> bool:
     return End(rank) in access.indices or access.tensor in tensors
 
 
@@ -104,7 +104,7 @@ class _Run:
                     f"{self.einsum.name} reads {access.tensor}, which keeps {self.rank} and needs "
                     "the end of it"
                 )
-            if _is_late(access, self.rank, self.late):
+            if is_late(access, self.rank, self.late):
                 found.add(access.tensor)
         return found
 
@@ -212,7 +212,7 @@ class _Run:
         expression = placed(einsum.expression, at)
         if expression is None:
             raise NotApplicableError(f"{self.einsum.name} reads {access.tensor} at an end")
-        inside = {a.tensor for a in einsum.inputs if _is_late(a, self.rank, self.late)}
+        inside = {a.tensor for a in einsum.inputs if is_late(a, self.rank, self.late)}
         expression = at_step(expression, inside, lambda a: self._at(a, offset))
         expression = replaced(expression, lambda part: self._counted(part, offset))
         expression = replaced(expression, self._guarded)
@@ -255,13 +255,16 @@ class _Run:
         return Value(self._points(offset))
 
     def _points(self, offset: int) -> Whole:
-        """How many points of the rank there are before a step, or up to it."""
+        """How many points of the rank there are before a step, or up to it: the last tile may go
+        beyond the end."""
         steps: Whole = Variable(self.step)
         if offset:
             steps = Apply("add", (steps, Int(offset)))
-        for part in self.cascade.parts(self.cascade.root(self.rank))[1:]:
+        root = self.cascade.root(self.rank)
+        inner = self.cascade.parts(root)[1:]
+        for part in inner:
             steps = Apply("mul", (steps, Named(part)))
-        return steps
+        return Apply("min", (steps, Named(root))) if inner and offset else steps
 
     # What is made -------------------------------------------------------------------------------
 

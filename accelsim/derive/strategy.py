@@ -2,25 +2,27 @@
 
 `inline` and `factor` until nothing changes, then reductions in the order in which they need each
 other: the order matters, since a reduction that divides by another one has no running form. Each
-step is checked on numbers. Of the ways that reach the passes that are asked for, the best has the
-least (passes, error on adversarial inputs, operations, state).
+step is checked on numbers.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, prod
+from math import prod
 
 from accelsim.analysis import passes
-from accelsim.analysis.counts import total_counts
-from accelsim.cascade import Cascade, show_einsum
+from accelsim.analysis.counts import point_operations, total_counts
+from accelsim.cascade import Cascade, with_parameters
+from accelsim.cascade.nodes import Value
+from accelsim.cascade.whole import Named
 from accelsim.derive import transforms, trial
-from accelsim.derive.alike import renamed
+from accelsim.derive.algebra import PRODUCTS
+from accelsim.derive.centre import centre
 from accelsim.derive.draft import NotApplicableError
 from accelsim.derive.local import localise
 from accelsim.derive.running import late, run
+from accelsim.derive.terms import chain
 from accelsim.errors import AccelsimError, Fault, nearest
 
 TOLERANCE = 1e-9
@@ -54,7 +56,10 @@ class Cost:
 @dataclass(frozen=True)
 class Derivation:
     """way: running, local... before: passes of the source. error: relative, on adversarial inputs;
-    None where none were made up. stopped: why rewrites that would have helped were not done."""
+    None where the source has no numbers on any that are made up. stopped: why rewrites that would
+    have helped were not done. made_up: parameters and tables -> what they are in trials. unchecked:
+    why steps and error were not tried, "" where they were. counted: whether cost.operations is
+    known; it is of what is made up otherwise."""
 
     source: Cascade
     way: str
@@ -65,92 +70,16 @@ class Derivation:
     cost: Cost
     error: float | None
     stopped: tuple[str, ...]
-
-
-def derive(found: list[Derivation], most: int = 1, like: Cascade | None = None) -> Derivation:
-    """Of the `ways` that a cascade has, the best with that many passes, or fewer.
-
-    like: the result has to be this cascade but for names, and gets its names. Raises AccelsimError
-    with what stops it.
-    """
-    known, found = found, [one for one in found if isfinite(one.error or 0)]
-    reached = [one for one in found if one.cost.passes <= most]
-    if not reached:
-        least = min(found, key=lambda one: one.cost)
-        message = (
-            f"{least.cascade.name}: {_many(least.cascade, least.rank)} over {least.rank} at "
-            f"least, by the rewrites that are known, not {most}"
-        )
-        stopped = [why for one in found for why in one.stopped]
-        stopped += [
-            f"{one.way}: a form with {_many(one.cascade, one.rank)} is known, but gives no number "
-            f"on adversarial inputs on which {one.source.name} gives one"
-            for one in known
-            if one not in found
-        ]
-        why = (*stopped, *_kept(least.cascade, least.rank), *_if_cut(least, most))
-        raise AccelsimError(Fault(message, help=tuple(dict.fromkeys(why))))
-    if like is None:
-        exact = [one for one in reached if one.cost.passes == most]
-        best = min(exact or reached, key=lambda one: one.cost)
-        return dataclasses.replace(best, cascade=_told(best, f"{best.cascade.name}_derived"))
-    for one in sorted(reached, key=lambda one: one.cost):
-        named = renamed(one.cascade, like)
-        if named is not None:
-            one = dataclasses.replace(one, cascade=named)
-            return dataclasses.replace(one, cascade=_told(one, like.name))
-    said = ", ".join(one.way for one in reached)
-    message = f"{reached[0].source.name}: what was found ({said}) differs from {like.name} in more "
-    raise AccelsimError(Fault(message + "than names", help=_unlike(reached[0], like, most)))
-
-
-def _unlike(made: Derivation, like: Cascade, most: int) -> tuple[str, ...]:
-    """What to ask for instead, as far as cuts and passes tell."""
-    help = []
-    own, wanted = ([parts for _, parts in one.partitions] for one in (made.cascade, like))
-    if [len(parts) for parts in own] != [len(parts) for parts in wanted]:
-        cut = [f"{root} into {', '.join(parts)}" for root, parts in like.partitions]
-        ask = "leave --partition out"
-        if len(wanted) == 1:
-            count = len(wanted[0])
-            parts = [f"{made.rank}{count - 1 - number}" for number in range(count)]
-            ask = f"try --partition {made.rank}={','.join(parts)}"
-        help.append(f"{like.name} cuts {' and '.join(cut) or 'no rank'}: {ask}")
-    counts = {rank: passes(like).passes.get(rank) or 0 for rank in like.ranks}
-    rank = max(like.ranks, key=counts.__getitem__)
-    if counts[rank] > most:
-        many = counts[rank]
-        help.append(f"{like.name} has {many} passes over {rank}: try --passes {many}")
-    return tuple(help)
-
-
-def _if_cut(one: Derivation, most: int) -> tuple[str, ...]:
-    """Whether tiles have a form that single coordinates have not."""
-    made, rank = one.cascade, one.rank
-    parts = (f"{rank}1", f"{rank}0")
-    kept = {name for name in made.outputs if rank in made.tensor(name).ranks}
-    if made.parts(rank) != (rank,) or kept & late(made, rank):
-        return ()
-    try:
-        found = ways(one.source, rank, parts)
-    except NotApplicableError:
-        return ()
-    if not any(other.cost.passes <= most and isfinite(other.error or 0) for other in found):
-        return ()
-    return (f"cut into tiles it has a form: --partition {rank}={','.join(parts)}",)
-
-
-def _told(made: Derivation, name: str) -> Cascade:
-    """The cascade with a name, and with what was done in its description."""
-    steps = ", ".join(f"{step.rewrite} {step.subject}" for step in made.steps) or "nothing"
-    description = f"Derived from {made.source.name}: {steps}. {made.cascade.description}".strip()
-    return dataclasses.replace(made.cascade, name=name, description=description)
+    made_up: tuple[tuple[str, str], ...] = ()
+    unchecked: str = ""
+    counted: bool = True
 
 
 def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -> list[Derivation]:
     """What each way comes to. rank: the one with most passes unless said. parts: cut it first.
 
-    Raises AccelsimError for a rank or parts that cannot be.
+    Raises AccelsimError for a rank or parts that cannot be, and for a cascade that reads outside of
+    its tensors.
     """
     rank = rank or _most_passes(cascade)
     if rank not in cascade.ranks:
@@ -159,9 +88,7 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    tried = trial.Trials()
-    if trial.can_be_tried(cascade):
-        tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
+    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
@@ -170,7 +97,7 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     for name, go in every:
         way = _Way(cascade, rank, tuple(parts), tried)
         if parts:
-            way.do("partition", rank, transforms.partition, rank, tuple(parts), must=True)
+            way.cut()
         go(way)
         way.do("share", "common subexpressions", transforms.shared)
         out.append(way.done(name))
@@ -192,20 +119,28 @@ class _Way:
         self.unit = own[0]
         self.inner = own[1:]
 
+    def cut(self) -> None:
+        """Cut the rank. Raises NotApplicableError."""
+        try:
+            self.cascade = transforms.partition(self.cascade, self.rank, self.parts)
+        except NotApplicableError as error:
+            into = f"{self.source.name}: {self.rank} cannot be cut into {', '.join(self.parts)}"
+            why = str(error).removeprefix(f"{self.rank}: ")
+            raise NotApplicableError(f"{into}: {why}") from None
+        count = passes(self.cascade).passes.get(self.rank)
+        self.steps.append(Step("partition", self.rank, count))
+
     def do(
         self,
         rewrite: str,
         subject: str,
         transform: Callable[..., Cascade],
         *arguments: object,
-        must: bool = False,
     ) -> bool:
         """Do a rewrite if it applies; whether it did, and changed anything."""
         try:
             made = transform(self.cascade, *arguments)
         except NotApplicableError as error:
-            if must:
-                raise
             if rewrite == "run":  # others are tried wherever they may help
                 self.stopped[subject] = str(error)
             return False
@@ -249,15 +184,17 @@ class _Way:
 
     def done(self, way: str) -> Derivation:
         count = passes(self.cascade).passes.get(self.rank, 0)
-        error = self.tried.worst(self.cascade) if self.tried.usual else None
-        named = {p.name: p.default or 0 for p in self.cascade.parameters}
+        error = None if self.tried.unchecked else self.tried.worst(self.cascade)
+        missing = {p.name for p in self.cascade.parameters if p.default is None}
+        named = with_parameters(self.cascade, {}, trial.MADE_UP[0][0])
         usual = trial.usual_shapes(self.cascade)
         counts = total_counts(self.cascade, {**usual, **named})
+        every = (o for e in self.cascade.einsums for o in point_operations(e))
         classes = [word for _, word in trial.CLASSES]
         cost = Cost(
             passes=float("inf") if count is None else count,
             error=0 if error is None else classes.index(trial.in_a_word(error)),
-            operations=sum(n for n in counts.values() if n is not None),
+            operations=sum(counts.values()),
             state=self._state(usual),
         )
         return Derivation(
@@ -270,6 +207,9 @@ class _Way:
             cost,
             error,
             tuple(dict.fromkeys(self.stopped.values())),
+            tuple(self.tried.made_up.items()),
+            self.tried.unchecked,
+            not missing and counts.keys() >= {*every},
         )
 
     def _state(self, sizes: dict[str, int]) -> int:
@@ -317,8 +257,11 @@ def _open(way: _Way) -> None:
                     break
         else:
             for name in way.reductions():
-                if way.needs_end(name) and way.do("factor", name, transforms.factor, name):
-                    changed = True
+                changed = way.needs_end(name) and (
+                    way.do("undo", name, transforms.undo, name)
+                    or way.do("factor", name, transforms.factor, name)
+                )
+                if changed:
                     break
 
 
@@ -336,8 +279,20 @@ def _running(way: _Way) -> None:
         name = next(iter(needed), None) or next(iter(wanted), None)
         if name is None:
             return
+        mean = name in needed and _is_of_parts(way, name)
+        if mean and way.do("factor", name, transforms.factor, name):
+            continue
+        way.do("centre", name, centre, name, way.unit)
         if not way.do("run", name, run, name, way.unit):
             failed.add(name)
+
+
+def _is_of_parts(way: _Way, name: str) -> bool:
+    """Whether it is the sum of X / N, or of X * N: what it is after a step would be no mean."""
+    einsum = way.cascade.einsum(name)
+    of = chain(einsum.expression, PRODUCTS)
+    count = Value(Named(way.rank))
+    return einsum.reduce == "add" and count in (*of.plus, *of.minus)
 
 
 def _is_needed(way: _Way, name: str, wanted: list[str]) -> bool:
@@ -406,30 +361,3 @@ def _most_passes(cascade: Cascade) -> str:
     if not roots:
         raise AccelsimError(f"{cascade.name} traverses no rank")
     return max(roots, key=lambda rank: float("inf") if counts[rank] is None else counts[rank] or 0)
-
-
-def _many(cascade: Cascade, rank: str) -> str:
-    count = passes(cascade).passes.get(rank)
-    if count is None:
-        return "a pass for each coordinate"
-    return "1 pass" if count == 1 else f"{count} passes"
-
-
-def _kept(cascade: Cascade, rank: str) -> list[str]:
-    """Einsums that keep the rank and need what is complete only at its end."""
-    unit = cascade.parts(rank)[0]
-    ends = late(cascade, unit)
-    out = []
-    for einsum in cascade.einsums:
-        if unit not in cascade.tensor(einsum.name).ranks or einsum.name not in ends:
-            continue
-        needed = [
-            a.tensor
-            for a in einsum.inputs
-            if a.tensor in ends or unit in {getattr(i, "rank", None) for i in a.indices}
-        ]
-        out.append(
-            f"{show_einsum(einsum)} keeps {rank} and needs {', '.join(dict.fromkeys(needed))}, "
-            "complete only at its end"
-        )
-    return out

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from accelsim.cascade import Access, Cascade, Einsum
 from accelsim.cascade.nodes import At, Call, Computed, Expression, Index, Literal, calls
 from accelsim.cascade.parse import FUNCTIONS
 from accelsim.cascade.whole import WHOLE_FUNCTIONS, variables
-from accelsim.derive.algebra import ASSOCIATIVE, DISTRIBUTES, PRODUCTS, SUMS
+from accelsim.derive.algebra import (
+    ASSOCIATIVE,
+    DISTRIBUTES,
+    GROUPS,
+    INVERSES,
+    MORPHISMS,
+    PRODUCTS,
+    SUMS,
+)
 from accelsim.derive.draft import Draft, NotApplicableError, statement
 from accelsim.derive.terms import (
     Chain,
@@ -223,8 +231,11 @@ def _terms(expression: Expression, gone: set[str]) -> list[tuple[int, Chain]]:
     sign = -1 if summed.minus else 1
     (only,) = summed.plus or summed.minus or (expression,)
     of = chain(only, PRODUCTS)
+    exponents = {
+        repr(key(e.arguments[0])) for e in of.plus if isinstance(e, Call) and e.operator == "exp"
+    }
     for number, one in enumerate(of.plus):
-        inner = chain(one, SUMS)
+        inner = _summed(one, exponents)
         every = (*inner.plus, *inner.minus)
         if len(every) > 1 and used(one) & gone and any(_has_free(e, gone) for e in every):
             rest = (*of.plus[:number], *of.plus[number + 1 :])
@@ -237,10 +248,61 @@ def _terms(expression: Expression, gone: set[str]) -> list[tuple[int, Chain]]:
     return [(sign, of)]
 
 
+def _summed(expression: Expression, together: set[str]) -> Chain:
+    """A sum as its terms, but for sums with these keys: exp(x - r) * (x - r) moves with r as it is,
+    and loses digits as exp(x - r) * x and exp(x - r) * r."""
+    if isinstance(expression, Call) and repr(key(expression)) not in together:
+        parts = [_summed(argument, together) for argument in expression.arguments]
+        match expression.operator:
+            case "neg":
+                return Chain(parts[0].minus, parts[0].plus)
+            case "add":
+                return Chain(parts[0].plus + parts[1].plus, parts[0].minus + parts[1].minus)
+            case "sub":
+                return Chain(parts[0].plus + parts[1].minus, parts[0].minus + parts[1].plus)
+    return Chain((expression,)) if expression != Literal(SUMS.unit) else Chain(())
+
+
 def _has_free(product: Expression, gone: set[str]) -> bool:
     """Whether a factor of it that is no number does not depend on these variables."""
     of = chain(product, PRODUCTS)
     return any(not isinstance(e, Literal) and not used(e) & gone for e in (*of.plus, *of.minus))
+
+
+def undo(cascade: Cascade, name: str) -> Cascade:
+    """Leave out a function that another one undoes: log(exp(u) / d) is u - log(d)."""
+    einsum = statement(cascade, name)
+    draft = Draft(cascade)
+
+    def undone(part: Expression) -> Expression | None:
+        if not isinstance(part, Call) or part.operator not in INVERSES:
+            return None
+        first, second = (GROUPS[group] for group in MORPHISMS[part.operator])
+        of = chain(part.arguments[0], first)
+        sides: list[list[Expression]] = [[], []]
+        rest: list[list[Expression]] = [[], []]
+        for number, side in enumerate((of.plus, of.minus)):
+            for factor in side:
+                if isinstance(factor, Call) and factor.operator == INVERSES[part.operator]:
+                    sides[number].append(replaced(factor.arguments[0], undone))
+                else:
+                    rest[number].append(replaced(factor, undone))
+        if not sides[0] + sides[1]:
+            return None
+        if rest[0] or rest[1]:  # together: their signs may be those of two
+            turned = not rest[0]
+            plus, minus = (rest[1], rest[0]) if turned else (rest[0], rest[1])
+            other = Call(part.operator, (joined(Chain(tuple(plus), tuple(minus)), first),))
+            sides[turned].append(other)
+        return joined(Chain(tuple(sides[0]), tuple(sides[1])), second)
+
+    expression = replaced(einsum.expression, undone)
+    if expression == einsum.expression:
+        raise NotApplicableError(f"{name} has no function that undoes another")
+    draft.replace(name, expression=expression)
+    if set(draft.einsums[name].iterated) != set(einsum.iterated):
+        raise NotApplicableError(f"{name} would not go over the same points")
+    return draft.done()
 
 
 def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
@@ -333,8 +395,7 @@ def _one_shared(cascade: Cascade) -> Cascade | None:
     where: dict[str, Call] = {}
     whole: dict[str, str] = {}
     for einsum in cascade.einsums:
-        for call in calls(einsum.expression):
-            text = repr(key(call))
+        for text, call in _told_apart(einsum.expression):
             found[text] += 1
             where.setdefault(text, call)
         pointwise = not einsum.reduced and cascade.tensor(einsum.name).initial is None
@@ -346,6 +407,17 @@ def _one_shared(cascade: Cascade) -> Cascade | None:
         if made is not None:
             return made
     return None
+
+
+def _told_apart(expression: Expression, outside: str = "") -> Iterator[tuple[str, Call]]:
+    """Operator applications with their keys, but for those that are what they stand in: the x in
+    x + 0 and in -(-x)."""
+    if isinstance(expression, Call):
+        text = repr(key(expression))
+        if text != outside:
+            yield text, expression
+        for argument in expression.arguments:
+            yield from _told_apart(argument, text)
 
 
 def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Cascade | None:

@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.cascade import Cascade, interpret
+from accelsim.cascade.edges import uncut, uncut_ranks
+from accelsim.cascade.nodes import Computed
 from accelsim.derive.terms import looked_at
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, NotANumberError
 
 Arrays = dict[str, npt.NDArray[np.float64]]
+Tables = dict[str, npt.NDArray[np.int64]]
 CLASSES = ((1e-12, "exact"), (1e-6, "loses digits"), (float("inf"), "unstable"))
 """Relative error on adversarial inputs, up to -> in a word."""
 PART, OTHERS = 3, (2, 4, 3, 5)
-"""Shapes of trials: of every part of a rank; of ranks that are whole, in turns."""
+"""Shapes of trials: of every part of a rank, which ends inside of its last tile; of ranks that are
+whole, in turns."""
 MASKED = 7
 """Shape of whole ranks that predicates look at: masks cut through several tiles of others."""
 LEAST = 1e-3
 """Outputs of inputs of size 1 that are smaller are what is left of sums that cancel."""
+DRAWS = 40
+"""Shapes that are drawn where those do not go together (a width that has to be twice another)."""
+MADE_UP = ((2, "0 and 1 in turns"), (1, "all 1"), (1, "all 0"))
+"""Parameters without a default, and tables, until the source has numbers."""
 USUAL = (16, 64)
 """Shapes for counting: of the outermost part of a rank; of everything else."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Inputs [shapes of the source's ranks], shapes of all ranks and parts, and the outputs of the
-    source."""
+    """Inputs [shapes of the source's ranks], shapes of all ranks and parts, parameters and tables
+    that are made up, and the outputs of the source, of which ranks that are cut are whole."""
 
     inputs: Arrays
     shapes: dict[str, int]
+    parameters: dict[str, int]
+    tables: Tables
     outputs: Arrays
 
 
@@ -40,10 +51,13 @@ class Trial:
 class Trials:
     """On which a source has numbers. usual: normal inputs, and positive ones, on tiles of one
     coordinate. adversarial: on which digits are lost: each input in turn with an offset of 1e8,
-    with values 1e4 apart, and all equal."""
+    with values 1e4 apart, and all equal. made_up: parameters and tables -> what they are.
+    unchecked: why there are none."""
 
     usual: tuple[Trial, ...] = ()
     adversarial: tuple[Trial, ...] = ()
+    made_up: dict[str, str] = field(default_factory=dict)
+    unchecked: str = ""
 
     def apart(self, made: Cascade) -> float:
         """Largest relative difference of a cascade from the source on usual inputs."""
@@ -60,36 +74,96 @@ class Trials:
 
 
 def trials(source: Cascade, parts: Mapping[str, tuple[str, ...]], seed: int = 0) -> Trials:
-    """Of a cascade; parts: of ranks that will be cut, too."""
+    """Of a cascade; parts: of ranks that will be cut, too.
+
+    Raises AccelsimError where it reads outside of its tensors whatever the shapes.
+    """
+    faults: list[AccelsimError] = []
+    needs = bool(source.tables) or any(p.default is None for p in source.parameters)
+    for others in _others(source, seed):
+        for number, said in MADE_UP if needs else MADE_UP[:1]:
+            try:
+                usual, adversarial = _of(source, parts, seed, others, number, said)
+            except AccelsimError as fault:
+                faults.append(fault)
+                continue
+            made_up = {p.name: str(number) for p in source.parameters if p.default is None}
+            made_up |= {table.name: said for table in source.tables}
+            return Trials(usual, adversarial, made_up)
+    why = faults[0]
+    computed = any(
+        isinstance(index, Computed) for e in source.einsums for a in e.inputs for index in a.indices
+    )
+    if not needs and not computed and not any(isinstance(f, NotANumberError) for f in faults):
+        raise why
+    return Trials(unchecked=f"{source.name} has no numbers on trial inputs: {why}")
+
+
+def _others(source: Cascade, seed: int) -> Iterator[tuple[int, ...]]:
+    """Shapes of whole ranks, until there are some that go together."""
+    yield OTHERS
+    yield (max(OTHERS),)
+    rng = np.random.default_rng(seed)
+    for _ in range(DRAWS):
+        yield tuple(int(n) for n in rng.integers(1, max(OTHERS) + 1, len(source.ranks)))
+
+
+def _of(
+    source: Cascade,
+    parts: Mapping[str, tuple[str, ...]],
+    seed: int,
+    others: Sequence[int],
+    number: int,
+    said: str,
+) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
+    """Usual and adversarial trials. Raises AccelsimError where the source has no usual numbers."""
+    faults: list[AccelsimError] = []
 
     def drawn(rng: np.random.Generator, sizes: dict[str, int]) -> Arrays:
         out = {}
         for name in source.inputs:
-            ranks = dict.fromkeys(source.root(rank) for rank in source.tensor(name).ranks)
-            out[name] = rng.normal(size=[sizes[rank] for rank in ranks])
+            out[name] = rng.normal(size=[sizes[rank] for rank in uncut_ranks(source, name)])
         return out
 
     def tried(inputs: Arrays, sizes: dict[str, int]) -> tuple[Trial, ...]:
-        outputs = _outputs(source, inputs, sizes)
-        return () if outputs is None else (Trial(inputs, sizes, outputs),)
+        parameters = {p.name: number for p in source.parameters if p.default is None}
+        extents = {table.name: [sizes[r] for r in table.ranks] for table in source.tables}
+        tables = {
+            name: (np.arange(prod(own)) % 2 if "turns" in said else np.full(prod(own), "1" in said))
+            .astype(np.int64)
+            .reshape(own)
+            for name, own in extents.items()
+        }
+        one = Trial(inputs, sizes, parameters, tables, {})
+        try:
+            return (dataclasses.replace(one, outputs=_outputs(source, one)),)
+        except AccelsimError as fault:
+            faults.append(fault)
+            return ()
 
-    sizes, ones = shapes(source, parts), shapes(source, parts, inner=1)
+    sizes, ones = (shapes(source, parts, inner, others) for inner in (PART, 1))
     rng, again, other = (np.random.default_rng(number) for number in (seed, seed, seed + 1))
     usual = tried(drawn(rng, sizes), sizes)
     usual += tried({name: np.abs(array) for name, array in drawn(other, ones).items()}, ones)
+    if not usual:
+        raise faults[0]
     adversarial: tuple[Trial, ...] = ()
     for name in source.inputs:
         for slope, offset in ((1.0, 1e8), (1e4, 0.0), (0.0, 1.0)):
             inputs = drawn(again, sizes)
             adversarial += tried({**inputs, name: slope * inputs[name] + offset}, sizes)
-    return Trials(usual, adversarial)
+    return usual, adversarial
 
 
 def shapes(
-    cascade: Cascade, parts: Mapping[str, tuple[str, ...]], inner: int = PART
+    cascade: Cascade,
+    parts: Mapping[str, tuple[str, ...]],
+    inner: int = PART,
+    others: Sequence[int] = OTHERS,
 ) -> dict[str, int]:
     """Small shapes of all ranks. parts: of those that will be cut, too. inner: of parts but the
-    outermost, which makes the rank as large with any."""
+    outermost, which makes the rank as large with any; 1: all tiles are full. others: of ranks that
+    are whole."""
     cut = {**dict(cascade.partitions), **parts}
     masked = {
         cascade.root(cascade.rank_of(variable))
@@ -100,11 +174,12 @@ def shapes(
     out: dict[str, int] = {}
     for number, root in enumerate(cascade.ranks):
         own = cut.get(root, ())
-        out[root] = MASKED if root in masked else OTHERS[number % len(OTHERS)]
+        usual = others[number % len(others)]
+        out[root] = MASKED if root in masked and others is OTHERS else usual
         if own:
-            out[root] = PART ** len(own)
+            out[root] = PART ** len(own) - PART ** (len(own) - 1) // 2
             out |= dict.fromkeys(own, inner)
-            out[own[0]] = out[root] // inner ** (len(own) - 1)
+            out[own[0]] = -(-out[root] // inner ** (len(own) - 1))
     return out
 
 
@@ -122,12 +197,13 @@ def usual_shapes(cascade: Cascade) -> dict[str, int]:
 def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float:
     """Largest difference of an output over its largest value, or over `least` where that is more;
     inf where one of the two is no number and the other is."""
-    after = _outputs(made, trial.inputs, trial.shapes)
-    if after is None:
+    try:
+        after = _outputs(made, trial)
+    except AccelsimError:
         return float("inf")
     worst = 0.0
     for name, a in trial.outputs.items():
-        b = after[name].reshape(a.shape)
+        b = after[name]
         if (np.isnan(a) != np.isnan(b)).any():
             return float("inf")
         largest = np.nanmax(np.abs(a), initial=least[name])
@@ -139,17 +215,14 @@ def difference(made: Cascade, trial: Trial, least: Mapping[str, float]) -> float
     return worst
 
 
-def _outputs(cascade: Cascade, inputs: Arrays, sizes: Mapping[str, int]) -> Arrays | None:
-    parts = {p: sizes[p] for _, own in cascade.partitions for p in own}
-    try:
-        return interpret(cascade, inputs, parts)
-    except AccelsimError:
-        return None
-
-
-def can_be_tried(cascade: Cascade) -> bool:
-    """Whether shapes are all that has to be made up."""
-    return not cascade.tables and all(p.default is not None for p in cascade.parameters)
+def _outputs(cascade: Cascade, trial: Trial) -> Arrays:
+    """Raises AccelsimError where a value is none."""
+    cut = {part for _, own in cascade.partitions for part in own}
+    sizes = {rank: n for rank, n in trial.shapes.items() if rank in {*cascade.ranks, *cut}}
+    found = interpret(
+        cascade, trial.inputs, sizes, parameters=trial.parameters, tables=trial.tables
+    )
+    return {name: uncut(cascade, name, values, trial.shapes) for name, values in found.items()}
 
 
 def in_a_word(error: float) -> str:

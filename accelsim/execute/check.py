@@ -1,4 +1,4 @@
-"""What an execution is held against: the cascade's meaning in float64."""
+"""What an execution is held against: the meaning of a cascade in float64, its own or another's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.cascade import interpret
+from accelsim.cascade import Cascade, interpret, with_parameters
+from accelsim.cascade.edges import bounded, uncut, uncut_ranks
 from accelsim.cascade.nodes import Einsum
 from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError, Fault
@@ -67,6 +68,38 @@ def _advice(own: Sizes, einsum: Einsum) -> Iterator[str]:
     )
 
 
+def other(own: Sizes, against: Cascade) -> Sizes:
+    """What another cascade, which computes the same, runs on.
+
+    Raises AccelsimError where inputs, outputs or ranks have other names, or it is cut otherwise.
+    """
+    cascade, name = own.cascade, against.name
+
+    def named(one: Cascade, tensors: tuple[str, ...]) -> str:
+        shown = (f"{t}[{', '.join(uncut_ranks(one, t))}]" for t in tensors)
+        return ", ".join(sorted(shown)) or "none"
+
+    for what in ("inputs", "outputs"):
+        theirs, ours = (
+            named(one, one.inputs if what == "inputs" else one.outputs)
+            for one in (against, cascade)
+        )
+        if theirs != ours:
+            message = f"against: {what} of {name} are {theirs}; those of {cascade.name} are {ours}"
+            raise AccelsimError(message)
+    for root, parts in against.partitions:
+        if parts != cascade.parts(root):
+            message = f"against: {name} cuts {root} into {', '.join(parts)}, as {cascade.name} does"
+            raise AccelsimError(f"{message} not: expected a cascade that does not cut it")
+    shapes = with_parameters(against, own.shapes)
+    missing = [p.name for p in against.parameters if p.name not in shapes]
+    if missing:
+        raise AccelsimError(f"against: {name}: parameter {', '.join(missing)} is missing")
+    padded = {root: own.padded[root] for root, _ in against.partitions}
+    tables = {t.name: own.tables[t.name] for t in against.tables if t.name in own.tables}
+    return Sizes(bounded(against, shapes, padded), shapes, {**shapes, **padded}, tables)
+
+
 def reference(own: Sizes, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
     """Outputs by `interpret`, whole tensors in float64. Raises AccelsimError."""
     memory = own.memory(inputs)
@@ -74,6 +107,28 @@ def reference(own: Sizes, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Arra
     cut = {part: own.shapes[part] for _, parts in own.cascade.partitions for part in parts}
     parameters = {one.name: own.shapes[one.name] for one in own.cascade.parameters}
     return interpret(own.cascade, given, cut, parameters=parameters, tables=own.tables)
+
+
+def errors(
+    own: Sizes,
+    found: Mapping[str, Array],
+    inputs: Mapping[str, npt.ArrayLike],
+    against: Sizes | None = None,
+) -> dict[str, Error]:
+    """How far outputs are from those of the cascade itself, or of another. Raises AccelsimError."""
+    if against is None:
+        expected = reference(own, inputs)
+        ranks = {name: own.cascade.tensor(name).ranks for name in found}
+    else:
+        memory, shapes = own.memory(inputs), own.shapes
+        whole = {n: uncut(own.cascade, n, memory.whole(n), shapes) for n in own.cascade.inputs}
+        ranks = {name: uncut_ranks(own.cascade, name) for name in found}
+        expected = {
+            name: uncut(against.cascade, name, values, shapes)
+            for name, values in reference(against, whole).items()
+        }
+        found = {n: uncut(own.cascade, n, values, shapes) for n, values in found.items()}
+    return {name: error(values, expected[name], ranks[name]) for name, values in found.items()}
 
 
 def error(found: Array, expected: Array, ranks: tuple[str, ...]) -> Error:
@@ -84,15 +139,15 @@ def error(found: Array, expected: Array, ranks: tuple[str, ...]) -> Error:
     one, other = (
         np.where(np.isfinite(values) & ~missing, values, 0.0) for values in (found, expected)
     )
+    overall = float(_relative(one.ravel(), other.ravel(), 0))
     if not ranks:
-        off = _relative(np.abs(one - other), np.abs(other))
-        return Error(float(off), float(off), row, {}, int(missing.sum()))
+        return Error(overall, overall, row, {}, int(missing.sum()))
     axis = ranks.index(row)
-    rows = _relative(np.linalg.norm(one - other, axis=axis), np.linalg.norm(other, axis=axis))
+    rows = _relative(one, other, axis)
     place = np.unravel_index(int(rows.argmax()), rows.shape)
     others = [rank for rank in ranks if rank != row]
     return Error(
-        float(_relative(np.linalg.norm(one - other), np.linalg.norm(other))),
+        overall,
         float(rows[place]),
         row,
         {rank: int(c) for rank, c in zip(others, place, strict=True)},
@@ -100,7 +155,13 @@ def error(found: Array, expected: Array, ranks: tuple[str, ...]) -> Error:
     )
 
 
-def _relative(off: npt.ArrayLike, size: npt.ArrayLike) -> Array:
-    """off / size; 0 where both are 0."""
-    off, size = np.asarray(off, np.float64), np.asarray(size, np.float64)
-    return np.where(off == 0, 0.0, off / np.where(size == 0, np.finfo(np.float64).tiny, size))
+def _relative(found: Array, expected: Array, axis: int) -> Array:
+    """Norm of the difference / norm of what is expected, along an axis; 0 where both are 0.
+
+    In units of the largest value there: squares stay within the range of float64.
+    """
+    largest = np.maximum(np.abs(found), np.abs(expected)).max(axis=axis, keepdims=True)
+    unit = np.where(largest == 0, 1.0, largest)
+    off = np.linalg.norm(found / unit - expected / unit, axis=axis)
+    size = np.linalg.norm(expected / unit, axis=axis)
+    return np.asarray(off / np.maximum(size, np.finfo(np.float64).tiny))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.cascade.edges import beyond, uncut_ranks
 from accelsim.cascade.points import Array, Points
 from accelsim.errors import AccelsimError, Fault, nearest
-from accelsim.execute.edges import beyond
 from accelsim.execute.tiles import BrokenProgramError, Int, Tile
 
 
@@ -61,22 +61,12 @@ class Memory:
 
     def input_shape(self, tensor: str) -> tuple[int, ...]:
         """Of an input: an axis per rank, those cut by the cascade whole where that can be."""
-        ranks = self.cascade.tensor(tensor).ranks
-        if any(rank not in self.cascade.ranks for rank in ranks):
-            roots = self._roots(tensor)
-            if len(roots) < len(ranks):
-                return tuple(self.shapes[root] for root in roots)
-        return tuple(self.shapes[rank] for rank in ranks)
+        return tuple(self.shapes[rank] for rank in uncut_ranks(self.cascade, tensor))
 
     def expected(self, tensor: str) -> str:
         """Ranks and shape of an input, in words."""
-        ranks, whole = self.cascade.tensor(tensor).ranks, self.input_shape(tensor)
-        names = self._roots(tensor) if len(whole) < len(ranks) else ranks
-        return ", ".join(f"{rank} {n}" for rank, n in zip(names, whole, strict=True))
-
-    def _roots(self, tensor: str) -> tuple[str, ...]:
-        ranks = self.cascade.tensor(tensor).ranks
-        return tuple(dict.fromkeys(self.cascade.root(rank) for rank in ranks))
+        names = uncut_ranks(self.cascade, tensor)
+        return ", ".join(f"{rank} {self.shapes[rank]}" for rank in names)
 
     def _arranged(self, name: str, array: npt.NDArray[np.generic]) -> Array:
         if array.dtype.kind not in "fiub":
@@ -98,7 +88,7 @@ class Memory:
             )
         full = self.room(name)
         if values.shape == whole and len(whole) < len(ranks):
-            roots = [self.padded[root] for root in self._roots(name)]
+            roots = [self.padded[rank] for rank in uncut_ranks(self.cascade, name)]
             grown = np.full(roots, np.nan)
             grown[tuple(slice(n) for n in values.shape)] = values
             full[...] = grown.reshape(full.shape)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy.typing as npt
 
 from accelsim import mapping
+from accelsim.cascade import Cascade
 from accelsim.cascade.points import Array
 from accelsim.errors import AccelsimError
-from accelsim.execute.check import Error, check_reference, error, reference
+from accelsim.execute.check import Error, check_reference, errors, other
 from accelsim.execute.counts import Access, Key, differences, stated
 from accelsim.execute.inputs import drawn, from_files
 from accelsim.execute.run import Sizes, execute, sizes
@@ -30,14 +31,19 @@ MOST_ITERATIONS = 1 << 24
 """Innermost ones, of all phases: hours."""
 
 
+CLOSE = 1e-6
+"""Of errors without formats: more, and digits are lost or a statement is wrong."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """outputs: tensor -> values, float64, an axis per rank; NaN where it is not defined.
 
     accesses: by part of the machine, action and tensor. differences: where these are not those of
     the Program; None where levels have formats that it does not know. errors: output -> how far
-    it is from float64; None where that was not asked for. formats: as given. inputs: hashes of all
-    files, the seed. notes: what the reader must know.
+    it is from float64; None where that was not asked for. reference: the cascade that `errors` are
+    against; own_reference: whether it is the very one that was executed. formats: as given. inputs:
+    hashes of all files, the seed. notes: what the reader must know.
     """
 
     name: str
@@ -49,6 +55,8 @@ class Outcome:
     formats: Mapping[str, str]
     inputs: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reference: str | None = None
+    own_reference: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Without the outputs themselves; of these, ranks and shapes."""
@@ -61,6 +69,7 @@ class Outcome:
             "errors": None
             if self.errors is None
             else {name: asdict(error) for name, error in self.errors.items()},
+            "reference": self.reference,
             "accesses": self.rows(),
             "differences": None if self.differences is None else list(self.differences),
             "formats": dict(self.formats),
@@ -99,7 +108,7 @@ def of(
     seed: int,
     scale: Mapping[str, float],
     formats: Formats,
-    check: bool,
+    check: bool | Cascade,
     progress: Progress | None,
     about: Mapping[str, Any],
     notes: Sequence[str] = (),
@@ -110,8 +119,9 @@ def of(
     """
     own = sizes(mapped, shapes, tables)
     _refuse(mapped, program, own)
+    against = other(own, check) if isinstance(check, Cascade) else None
     if check:
-        check_reference(own)
+        check_reference(against or own)
     if scale and inputs:
         raise AccelsimError("scale: it is of inputs that are drawn, and these are given")
     said = [*program.notes, *notes]
@@ -137,20 +147,16 @@ def of(
         names = ", ".join(formats.of_levels)
         said.append(f"{names}: bytes are those of the formats of levels, not of the Program")
     ranks = {name: mapped.cascade.tensor(name).ranks for name in mapped.cascade.outputs}
-    errors = None
-    if check:
-        expected = reference(own, given)
-        errors = {
-            name: error(values, expected[name], ranks[name])
-            for name, values in done.outputs.items()
-        }
+    found_errors = errors(own, done.outputs, given, against) if check else None
+    if found_errors is not None and not formats.given:
+        said += _off(found_errors, (against or own).cascade.name)
     return Outcome(
         mapped.name,
         done.outputs,
         ranks,
         done.counts,
         found,
-        errors,
+        found_errors,
         {
             f"{tensor}.{place}" if place else tensor: written.name
             for tensor, places in formats.given.items()
@@ -158,7 +164,21 @@ def of(
         },
         about,
         tuple(said),
+        (against or own).cascade.name if check else None,
+        against is None,
     )
+
+
+def _off(errors: Mapping[str, Error], reference: str) -> list[str]:
+    """What float64 does not explain."""
+    return [
+        f"{name} is NOT that of {reference}: "
+        + (f"{one.wrong:,} values are not finite in one of the two alone" * bool(one.wrong))
+        + (", " * bool(one.wrong and one.worst > CLOSE))
+        + (f"off by {one.worst:.1g} in a row" * (one.worst > CLOSE))
+        for name, one in errors.items()
+        if one.wrong or one.worst > CLOSE
+    ]
 
 
 def _refuse(mapped: mapping.Mapping, program: Program, own: Sizes) -> None:

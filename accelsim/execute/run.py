@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from accelsim import mapping
 from accelsim.cascade import Cascade, with_parameters
+from accelsim.cascade.edges import bounded
 from accelsim.cascade.points import Array, Points
 from accelsim.execute.counts import Access, Key, Tally
-from accelsim.execute.edges import bounded
 from accelsim.execute.memory import Memory
 from accelsim.execute.nest import padded
 from accelsim.execute.tasks import Bench, Progress, Tasks
@@ -68,7 +68,7 @@ def sizes(
     beyond = padded(mapped)
     own = {table.name for table in mapped.cascade.tables}
     return Sizes(
-        bounded(mapped.cascade, every, beyond),
+        bounded(mapped.cascade, every, beyond, kept=False),  # else it would count as a read
         every,
         beyond,
         {name: np.asarray(table, np.int64) for name, table in tables.items() if name in own},

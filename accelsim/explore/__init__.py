@@ -6,6 +6,7 @@ from accelsim.explore.query import query
 from accelsim.explore.reading import load, load_text
 from accelsim.explore.search import load as load_search
 from accelsim.explore.search import run as run_search
+from accelsim.explore.shown import points
 from accelsim.explore.study import check_figures, study_figures
 from accelsim.explore.sweep import check_points, rows, timeline, write_csv
 
@@ -17,6 +18,7 @@ __all__ = [
     "load_published",
     "load_search",
     "load_text",
+    "points",
     "query",
     "rows",
     "run",

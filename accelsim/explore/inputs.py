@@ -67,24 +67,31 @@ class _Found:
 
     root: Path
     hashes: dict[str, str] = field(default_factory=dict)
-    documents: dict[str, Any] = field(default_factory=dict)
+    documents: dict[str, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     units: dict[str, None] = field(default_factory=dict)
     outputs: dict[str, None] = field(default_factory=dict)
     pairs: list[tuple[MappingSpec, ArchSpec]] = field(default_factory=list)
     paths: dict[Path, None] = field(default_factory=dict)
 
-    def take(self, kind: str, name: str, beside: Path) -> Any:
-        """The record in a file; None where it cannot be read, which counts as its content."""
+    def take(self, kind: str, name: str, beside: Path) -> tuple[Any, dict[str, Any]]:
+        """The record in a file, or None, and the file's keys, as far as it can be read.
+
+        The record counts as its content; where it is none, which settings may mend, its lines.
+        """
         is_file = spec.is_path(name, kind)
         called = Path(os.path.relpath(beside / name, self.root)).as_posix() if is_file else name
         what = f"{kind} {called}"
         if what not in self.documents:
-            content, self.documents[what] = "cannot be read", None
+            content, made, keys = "cannot be read", None, {}
             with contextlib.suppress(AccelsimError):
                 path = spec.find(name, kind, beside)
                 self.paths[path] = None
-                self.documents[what] = spec.load(str(path), kind)
-                content = self.documents[what].spec.model_dump_json()
+                value, source = spec.read_file(path)
+                content = "\n".join(source.lines)
+                keys = value if isinstance(value, dict) else {}
+                made = spec.validate(value, source, kind)
+                content = made.spec.model_dump_json()
+            self.documents[what] = (made, keys)
             self.hashes[what] = _sha(content)
         return self.documents[what]
 
@@ -107,9 +114,7 @@ def of(document: Document) -> Inputs:
             found.take("workload", name, beside)
         for run in case.runs.values():
             for name in _meant(document, run.mapping):
-                mapping = found.take("mapping", name, beside)
-                if mapping is not None:
-                    _of_mapping(document, found, mapping, other)
+                _of_mapping(document, found, name, other)
     return Inputs(
         found.hashes,
         tuple(found.units),
@@ -119,18 +124,19 @@ def of(document: Document) -> Inputs:
     )
 
 
-def _of_mapping(
-    document: Document, found: _Found, mapping: Any, other: list[tuple[str, ...]]
-) -> None:
-    """The arch and cascade that a mapping names, and those that settings name in their place."""
-    folder = Path(mapping.source.name).parent
-    names = [("arch", mapping.spec.arch), ("cascade", mapping.spec.cascade)]
+def _of_mapping(document: Document, found: _Found, name: str, other: list[tuple[str, ...]]) -> None:
+    """A mapping, the arch and cascade that it names, and those that settings name instead."""
+    beside = Path(document.source.name).parent
+    mapping, keys = found.take("mapping", name, beside)
+    folder = (Path(mapping.source.name) if mapping is not None else beside / name).parent
+    names = [(kind, keys[kind]) for kind in ("arch", "cascade") if isinstance(keys.get(kind), str)]
     names += [(kind, name) for kind, text in other for name in _meant(document, text)]
-    for kind, name in names:
-        made = found.take(kind, name.strip("'\""), folder)
+    for kind, named in names:
+        made, _ = found.take(kind, named.strip("'\""), folder)
         if made is not None and kind == "arch":
             found.units |= dict.fromkeys(made.spec.units)
-            found.pairs.append((mapping.spec, made.spec))
+            if mapping is not None:
+                found.pairs.append((mapping.spec, made.spec))
         elif made is not None:
             found.outputs |= dict.fromkeys(made.spec.outputs)
 

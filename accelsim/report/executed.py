@@ -40,6 +40,15 @@ def outcome_tables(found: Outcome) -> RenderableType:
         else:
             shown = {"unit": row["part"], "operation": row["action"], "Einsum": row["tensor"]}
             done.append({**shown, "count": f"{row['count']:,}"})
+    held = []
+    if found.reference is not None:
+        said = f"Errors are against {found.reference} on whole tensors in float64."
+        if found.own_reference:
+            said = (
+                f"Errors are against {found.reference} itself, the cascade that ran, on whole "
+                "tensors in float64: whether it computes what it should, --against CASCADE tells."
+            )
+        held = [Text(said)]
     equal = "What is counted is what the Program states."
     if found.differences is None:
         equal = "Not compared with the Program."
@@ -47,6 +56,7 @@ def outcome_tables(found: Outcome) -> RenderableType:
         equal = "What is counted is NOT what the Program states:"
     return Group(
         rows_table("", outputs),
+        *held,
         rows_table("", moved),
         rows_table("", done),
         Text(equal),

@@ -30,6 +30,8 @@ def front(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
 
 def spread(rows: npt.NDArray[np.intp], values: npt.NDArray[np.float64], most: int) -> list[int]:
     """At most so many of the rows, evenly over their first value, both ends among them."""
+    if not len(rows):
+        return []
     order = rows[np.argsort(values[rows, 0], kind="stable")]
     if len(order) <= most:
         return [int(row) for row in order]

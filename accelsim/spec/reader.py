@@ -6,6 +6,7 @@ aliases may expand to. Everything after this module sees values and paths, never
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -127,7 +128,16 @@ def read_json(text: str, name: str) -> tuple[Any, Source]:
 
 
 def read_text(text: str, name: str) -> tuple[Any, Source]:
-    """Plain values of a YAML text and their positions. Raises SpecError."""
+    """Plain values of a YAML text and their positions. Raises SpecError.
+
+    The last texts are kept, as a sweep reads its files with many settings: the values are for
+    reading only.
+    """
+    return _read(text, name)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(text: str, name: str) -> tuple[Any, Source]:
     if len(text) > MAX_BYTES:
         raise SpecError(f"{name}: {len(text):,} characters; at most {MAX_BYTES:,} are read")
     lines = tuple(text.splitlines())

@@ -164,7 +164,45 @@ def test_missing_input_and_missing_tile() -> None:
     with pytest.raises(AccelsimError, match="give the shape of M1 "):
         cascade.interpret(shipped("attention_1pass"), inputs)
     with pytest.raises(AccelsimError, match="M of shape 6 cannot be cut by 4"):
-        cascade.interpret(shipped("attention_1pass"), inputs, {"M0": 4})
+        cascade.interpret(shipped("attention_1pass"), inputs, {"M1": 4})
+    with pytest.raises(AccelsimError, match="M has shape 6, but M1 3 x M0 4"):
+        cascade.interpret(shipped("attention_1pass"), inputs, {"M1": 3, "M0": 4})
+
+
+@pytest.mark.parametrize("tile", [1, 2, 4, 5, 6, 9])
+def test_a_rank_may_end_inside_of_its_last_tile(tile: int) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=(1, 2, 3, 6)) for name in "QKV"}
+    whole, cut = (shipped(name) for name in ("attention_3pass", "attention_1pass"))
+    found = cascade.interpret(cut, inputs, {"M0": tile}, keep_all=True)
+    assert found["SLN"].shape[2:4] == (-(-6 // tile), tile)
+    assert found["AV"] == pytest.approx(cascade.interpret(whole, inputs)["AV"])
+
+
+@pytest.mark.parametrize(
+    ("kept", "statements", "expected"),
+    [
+        ("M1", "S[m1,m0+1] = S[m1,m0] + X[m1,m0]\n  Y[m1] = S[m1,M0]", [3, 12, 6]),
+        ("M0", "S[m1+1,m0] = S[m1,m0] + X[m1,m0]\n  Y[m0] = S[M1,m0]", [9, 5, 7]),
+        ("M0", "S[m1,m0] = S[m1+1,m0] + X[m1,m0]\n  Y[m0] = S[0,m0]", [9, 5, 7]),
+        (
+            "M0",
+            "T[m1,m0] = S[m1,m0] * 2\n  S[m1+1,m0] = T[m1,m0] + X[m1,m0]\n  Y[m0] = S[M1,m0]",
+            [12, 6, 9],
+        ),
+    ],
+)
+def test_at_a_step_beyond_the_end_a_recurrence_keeps_its_value(
+    kept: str, statements: str, expected: list[float]
+) -> None:
+    more = ", T: [M1, M0]" * ("T" in statements)
+    built = cascade.cascade_from_text(
+        "cascade: c\nsource: s\nranks: {M: m}\npartitions: {M: [M1, M0]}\n"
+        f"tensors: {{X: [M1, M0], S: [M1, M0], Y: [{kept}]{more}}}\n"
+        f"initial: {{S: 0}}\noutputs: [Y]\neinsums: |\n  {statements}\n"
+    )
+    found = cascade.interpret(built, {"X": np.arange(7.0)}, {"M0": 3})
+    assert found["Y"].tolist() == expected
 
 
 def test_not_a_number_names_where_it_arose() -> None:

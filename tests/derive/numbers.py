@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accelsim import verbs
 from accelsim.cascade import Cascade, interpret
+from accelsim.cascade.edges import uncut, uncut_ranks
 from accelsim.derive import Derivation, derive, ways
 
 Arrays = dict[str, npt.NDArray[np.float64]]
@@ -40,8 +41,7 @@ def given(
     """Inputs, an axis per root rank; the first input is the adversarial one."""
     out = {}
     for number, name in enumerate(cascade.inputs):
-        roots = dict.fromkeys(cascade.root(rank) for rank in cascade.tensor(name).ranks)
-        array = rng.normal(size=[extents[root] for root in roots])
+        array = rng.normal(size=[extents[rank] for rank in uncut_ranks(cascade, name)])
         if number == 0:
             if kind == "equal":
                 array[:] = array.flat[0]
@@ -61,12 +61,14 @@ def given(
 def extents(
     cascade: Cascade, rng: np.random.Generator, parts: Mapping[str, tuple[str, ...]]
 ) -> dict[str, int]:
-    """Random shapes of all ranks, and of parts that a rank is cut into."""
+    """Random shapes of all ranks, and of parts that a rank is cut into: its end is somewhere in the
+    last tile."""
     out: dict[str, int] = {}
     for root in cascade.ranks:
         own = [int(rng.integers(1, 5)) + (n == 0) for n, _ in enumerate(parts.get(root, ()))]
         out |= dict(zip(parts.get(root, ()), own, strict=True))
-        out[root] = int(np.prod(own)) if own else int(rng.integers(2, 7))
+        tiles = int(np.prod(own[1:])) if own else 1
+        out[root] = own[0] * tiles - int(rng.integers(tiles)) if own else int(rng.integers(2, 7))
     return out
 
 
@@ -88,7 +90,13 @@ def both(
             for one, shapes in zip((before, after), known, strict=True)
         )
         for name in before.outputs:
-            yield kind, first[name], second[name].reshape(first[name].shape)
+            yield (
+                kind,
+                *(
+                    uncut(one, name, values[name], sizes)
+                    for one, values in ((before, first), (after, second))
+                ),
+            )
 
 
 def apart(

@@ -83,4 +83,6 @@ def test_every_law_that_is_stated_holds() -> None:
         assert np.allclose(f(f(a, b), c), f(a, f(b, c)), rtol=1e-12)
     for name in algebra.COMMUTATIVE:
         assert np.array_equal(NUMBERS[name](a, b), NUMBERS[name](b, a))
+    for name, undone in algebra.INVERSES.items():
+        assert np.allclose(NUMBERS[name](NUMBERS[undone](a - b)), a - b, atol=1e-12)
     assert set(GROUP_OF) == {"add", "sub", "mul", "div"}

@@ -80,6 +80,53 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert called(str(path), "--rank", "N").exit_code == 0
 
 
+UNKNOWN = """\
+cascade: window
+source: a test
+ranks: {R: rows, N: samples}
+parameters: {w: {description: a window}}
+tensors: {X: [R, N], G: [R], T: [R]}
+outputs: [T]
+einsums: |
+  G[r] = X[r,n] :: max | n - r < w
+  T[r] = FORM | n - r < w
+"""
+
+
+@pytest.mark.parametrize("form", ["exp(X[r,n] - G[r])", "sqrt(-1 - square(X[r,n] - G[r]))"])
+def test_what_is_not_known_is_said(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(UNKNOWN.replace("FORM", form))
+    asked = (str(path), "--partition", "N=N1,N0", "--passes", "2")
+    shown = called(*asked)
+    record = json.loads(called(*asked, "--json").stdout)
+    assert shown.exit_code == 0
+    assert record["operations"] is None
+    assert "not known" in shown.stdout
+    if form.startswith("exp"):
+        assert "trials: w is 2" in shown.stdout
+        assert record["made_up"] == {"w": "2"}
+        assert record["unchecked"] is None
+    else:
+        assert "not tried" in shown.stdout
+        assert "warning: the form is not checked: window has no numbers" in shown.stderr
+        assert "T is not a number" in record["unchecked"]
+
+
+def test_a_form_that_loses_all_digits_says_so(tmp_path: Path) -> None:
+    """A number of points that is not known as one: a sum divided by it is no running mean."""
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {R: rows, N: samples}\n"
+        "tensors: {X: [R, N], S: [R], T: [R]}\noutputs: [T]\n"
+        "einsums: |\n  S[r] = X[r,n]\n  T[r] = square(X[r,n] - S[r] / whole(N + 0))\n"
+    )
+    shown = called(str(path))
+    assert shown.exit_code == 0
+    assert "warning: on adversarial inputs the form is" in shown.stderr
+    assert "warning" not in called("mean_variance").stderr
+
+
 BAD = (
     (("nowhere",), "nowhere"),
     (("log_sum_exp", "--rank", "Q"), "log_sum_exp has no rank 'Q': its ranks are R, N"),
@@ -118,6 +165,19 @@ BAD = (
         ("attention_3pass", "--partition", "M=M1,M0", "--like", "log_sum_exp"),
         "log_sum_exp cuts no rank: leave --partition out",
     ),
+    (
+        ("log_sum_exp", "--like", "attention_3pass"),
+        "attention_3pass has 3 passes over M\n",  # no more passes make it that
+    ),
+    (
+        ("attention_alibi", "--partition", "M=M1,M0"),
+        "attention_alibi: M cannot be cut into M1, M0: S computes an index from m",
+    ),
+    (
+        ("log_sum_exp", "--way", "runing"),
+        "log_sum_exp has no way 'runing': its ways are deferred; running\n    did you mean",
+    ),
+    (("log_sum_exp", "--way", "deferred"), "2 passes over N at least, by the rewrites"),
     (("log_sum_exp", "--yaml", "/proc/none/x.yaml"), "/proc/none"),
 )
 
@@ -136,6 +196,36 @@ def test_bad_input_is_told(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert message in shown.err
+
+
+def test_a_recurrence_that_is_written_as_one_is_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {N: samples}\ntensors: {X: [N], A: [N], T: []}\n"
+        "initial: {A: 0}\noutputs: [T]\n"
+        "einsums: |\n  A[n] = A[n+1] + X[n]\n  T[] = A[0] * X[n]\n"
+    )
+    refused = called(str(path)).exception
+    assert "A is a recurrence along N in the source already: it stays as it is" in str(refused)
+
+
+@pytest.mark.parametrize("way", ["running", "local", "deferred"])
+def test_a_way_can_be_had_that_is_not_the_best(way: str) -> None:
+    asked = ("log_sum_exp", "--partition", "N=N1,N0", "--passes", "2", "--json", "--way", way)
+    record = json.loads(called(*asked).stdout)
+    assert record["way"] == way
+    assert len(record["ways"]) == 4
+
+
+def test_a_way_that_gives_no_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "cascade: own\nsource: a test\nranks: {R: rows, N: samples}\n"
+        "tensors: {X: [R, N], S: [R], T: [R]}\noutputs: [T]\n"
+        "einsums: |\n  S[r] = X[r,n]\n  T[r] = exp(X[r,n] - S[r] / N)\n"
+    )
+    refused = called(str(path), "--way", "running").exception
+    assert str(refused).startswith("own: running: a form with 1 pass is known, but gives no number")
 
 
 def test_no_passes_is_no_number_of_passes() -> None:

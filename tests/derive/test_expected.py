@@ -25,6 +25,13 @@ LOG_PROBABILITIES = text(  # the reference is a logarithm of a sum, beside the m
     "L[r] = G[r] + log(S[r])",
     "T[r] = exp(X[r,n] - L[r]) * Y[r,n]",
 )
+ENTROPY = text(
+    "G[r] = X[r,n] :: max",
+    "E[r,n] = exp(X[r,n] - G[r])",
+    "D[r] = E[r,n]",
+    "P[r,n] = E[r,n] / D[r]",
+    "T[r] = P[r,n] * log(P[r,n])",
+)
 RMS_NORM_MATMUL = """\
 cascade: rms_norm_matmul
 source: a test
@@ -41,6 +48,7 @@ FUSEMAX_EXAMPLE = text("S[] = U[r]", "T[] = U[r] * S[]")
 NAMED = {
     "third_moment": THIRD_MOMENT,
     "log_probabilities": LOG_PROBABILITIES,
+    "entropy": ENTROPY,
     "rms_norm_matmul": RMS_NORM_MATMUL,
     "fusemax_example": FUSEMAX_EXAMPLE,
 }
@@ -68,6 +76,8 @@ REACHED = (
     ("cross_entropy", "N", (), 3, 1, 1e-12),
     ("cross_entropy", "N", ("N1", "N0"), 3, 1, 1e-12),
     ("log_probabilities", "N", (), 3, 1, 1e-12),
+    ("entropy", "N", (), 3, 1, 1e-12),
+    ("entropy", "N", ("N1", "N0"), 3, 1, 1e-12),
     ("rms_norm_matmul", "D", (), 2, 1, 1e-12),
     ("fusemax_example", "R", (), 2, 1, 1e-12),
     ("layer_norm", "N", (), 3, 2, 1e-12),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from accelsim.cascade import cascade_from_text
-from accelsim.derive import factor, run, shared
+from accelsim.cascade import cascade_from_text, show_einsum
+from accelsim.derive import NotApplicableError, derive, factor, run, shared, undo, ways
 from tests.derive.kept import drawn, explained, verdict
 from tests.derive.texts import text
 
@@ -79,3 +79,41 @@ def test_true_twins_are_one() -> None:
     lines = ("A[r] = X[r,n] * Y[r,n]", "B[r] = Y[r,n] * X[r,n]", "T[r] = A[r] + B[r]")
     made = shared(cascade_from_text(text(*lines)))
     assert [e.name for e in made.einsums] == ["A", "T"]
+
+
+SAME = ("{} + 0", "{} - 0.0", "{} + -0", "0 + {}", "{} * 1", "{} / 1", "-(-{})", "1 * ({} + 0) - 0")
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_what_changes_nothing_is_not_shared_for_ever(form: str) -> None:
+    """x + 0 is x, and stands around it."""
+    inside = form.format("(X[r,n] - S[r])")
+    cascade = cascade_from_text(text("S[r] = X[r,n]", f"T[r] = square({inside})"))
+    found = derive(ways(cascade))
+    assert found.cost.passes == 1
+    plain = cascade_from_text(text("S[r] = X[r,n]", "T[r] = square(X[r,n] - S[r])"))
+    assert verdict(plain, found.cascade, drawn(plain, 0, "normal")) == "same"
+
+
+UNDONE = (
+    ("log(exp(X[r,n] - Y[r,n]))", "X[r,n] - Y[r,n]"),
+    ("log(exp(X[r,n]) / U[r])", "X[r,n] - log(U[r])"),
+    ("log(U[r] / exp(X[r,n]))", "log(U[r]) - X[r,n]"),
+    ("log(U[r] * exp(X[r,n]) * U[r])", "X[r,n] + log(U[r] * U[r])"),
+    ("log(1 / (U[r] * exp(X[r,n])))", "-X[r,n] - log(U[r])"),
+    ("exp(log(exp(X[r,n])) - 1)", "exp(X[r,n] - 1)"),
+)
+
+
+@pytest.mark.parametrize(("form", "plain"), UNDONE, ids=[form for form, _ in UNDONE])
+def test_undo(form: str, plain: str) -> None:
+    before = cascade_from_text(text(f"T[r] = {form}"))
+    made = undo(before, "T")
+    assert show_einsum(made.einsum("T")) == f"T[r] = {plain}"
+    assert verdict(before, made, drawn(before, 0, "normal")) in ("same", "no meaning")
+
+
+@pytest.mark.parametrize("form", ["exp(log(X[r,n]))", "log(1 + exp(X[r,n]))", "log(X[r,n])"])
+def test_undo_refuses(form: str) -> None:
+    with pytest.raises(NotApplicableError, match="T has no function that undoes another"):
+        undo(cascade_from_text(text(f"T[r] = {form}")), "T")

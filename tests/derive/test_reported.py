@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from accelsim import verbs
 from accelsim.cascade import Cascade, cascade_from_text, interpret, show
-from accelsim.derive import NotApplicableError, derive, localise, split, trial, ways
+from accelsim.derive import (
+    NotApplicableError,
+    centre,
+    derive,
+    localise,
+    running,
+    split,
+    trial,
+    ways,
+)
 from accelsim.errors import AccelsimError
+from tests.derive.numbers import apart, both
 from tests.derive.texts import text
 
 WEIGHTED = (
@@ -16,6 +27,40 @@ WEIGHTED = (
     "MU[r] = SX[r] / SW[r]",
     "T[r] = Y[r,n] * square(X[r,n] - MU[r])",
 )
+
+
+CENTRED = (
+    ("MU[r] = S[r] / N", "Q[r] = square(X[r,n] - MU[r])", "T[r] = Q[r] / N"),
+    ("MU[r] = S[r] / N", "T[r] = (X[r,n] - MU[r]) * square(X[r,n] - MU[r])"),
+    ("MU[r] = S[r] / N", "T[r] = (X[r,n] - MU[r]) * n"),
+    ("MU[r] = S[r] / N", "T[r] = exp(0.1 * (X[r,n] - MU[r]))"),
+    ("MU[r] = S[r] / N", "T[r] = X[r,n] - MU[r] :: max"),
+)
+
+
+@pytest.mark.parametrize("parts", [("N1", "N0"), ("N2", "N1", "N0")], ids=["cut", "cut twice"])
+@pytest.mark.parametrize("lines", CENTRED, ids=[lines[1] for lines in CENTRED])
+def test_a_mean_is_of_the_points_that_there_are(
+    lines: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    """Not of all that tiles have room for."""
+    before = cascade_from_text(text("S[r] = X[r,n]", *lines))
+    assert derive(ways(before, "N", parts)).cost.passes == 1
+    for one in ways(before, "N", parts):
+        for _, a, b in both(before, one.cascade, many=20, kinds=("usual",)):
+            assert apart(a, b, least=1.0) < 1e-12
+
+
+def test_trials_end_inside_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count of points that is wrong there alone is seen, and the rewrite taken back."""
+    before = cascade_from_text(text("S[r] = X[r,n]", *CENTRED[0]))
+    plain = running.Apply
+    monkeypatch.setattr(
+        running, "Apply", lambda name, of: of[0] if name == "min" else plain(name, of)
+    )
+    (found,) = (one for one in ways(before, "N", ("N1", "N0")) if one.way == "running")
+    assert found.cost.passes == 2
+    assert "run Q: a form is known, but is" in found.stopped[0]
 
 
 @pytest.mark.parametrize("parts", [(), ("N1", "N0")])
@@ -61,7 +106,7 @@ def check(before: Cascade, after: Cascade, *, negative: bool = False, many: int 
     rng = np.random.default_rng(5)
     for _ in range(many):
         rows, outer, inner = (int(n) for n in rng.integers(1, 6, 3))
-        sizes = {"R": rows, "N": outer * inner}
+        sizes = {"R": rows, "N": outer * inner - int(rng.integers(inner)) * bool(after.partitions)}
         shapes = {"N1": outer, "N0": inner} if after.partitions else {}
         inputs = {
             name: rng.normal(size=[sizes[r] for r in before.tensor(name).ranks])
@@ -213,3 +258,115 @@ def test_a_form_without_numbers_is_told() -> None:
     lines = ("S[r] = X[r,n]", "MU[r] = S[r] / N", "T[r] = exp(X[r,n] - MU[r])")
     with pytest.raises(AccelsimError, match="1 pass is known, but gives no number on adversarial"):
         derive(ways(cascade_from_text(text(*lines)), "N"))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"), [("linear_hedgehog", ()), ("linear_inline", ("M1", "M0"))]
+)
+def test_an_input_may_have_a_rank_twice(name: str, parts: tuple[str, ...]) -> None:
+    """W[h,r,e], of two variables over E."""
+    for one in ways(verbs.load_cascade(name)):
+        assert one.error is not None
+        assert one.error < 1e-9
+
+
+def test_tiles_of_a_rank_that_is_there_twice() -> None:
+    """Either of the two axes ends inside of a tile."""
+    cut = cascade_from_text(
+        "cascade: c\nsource: s\nranks: {E: e}\npartitions: {E: [E1, E0]}\n"
+        "variables: {r1: E1, r0: E0}\ntensors: {W: [E1, E0, E1, E0], T: [E1, E0]}\noutputs: [T]\n"
+        "einsums: |\n  T[r1,r0] = W[r1,r0,e1,e0]\n"
+    )
+    w = np.arange(25.0).reshape(5, 5)
+    found = interpret(cut, {"W": w}, {"E0": 2})["T"]
+    assert found.shape == (3, 2)
+    assert found.ravel()[:5] == pytest.approx(w.sum(1))
+
+
+def given_later(parameter: str, *lines: str) -> Cascade:
+    """A cascade with a whole number that only the workload gives."""
+    own = f"parameters: {{{parameter}: {{description: a test}}}}\n"
+    return cascade_from_text(own + text("S[r] = X[r,n]", *lines))
+
+
+def test_parameters_without_a_default_are_made_up() -> None:
+    """A form that overflows is not taken, though the source says nothing of w."""
+    before = given_later("w", "T[r] = exp(X[r,n] - S[r] / N) * w")
+    found = ways(before)
+    assert {one.made_up for one in found} == {(("w", "2"),)}
+    assert [one.error == np.inf for one in found] == [False, True]
+    assert not any(one.counted for one in found)
+    with pytest.raises(AccelsimError, match="gives no number on adversarial inputs"):
+        derive(found)
+
+
+def test_tables_are_made_up() -> None:
+    for name, value in (("attention_qcqa", "0 and 1 in turns"), ("attention_block_list", "all 1")):
+        found = ways(verbs.load_cascade(name))
+        assert all(one.error is not None and one.error < 1e-12 for one in found)
+        assert {dict(one.made_up).popitem()[1] for one in found} == {value}
+
+
+def test_shapes_that_go_together_are_looked_for() -> None:
+    """Widths of which one is twice the other; as many keys as queries; an odd window."""
+    for name in ("attention_mla", "attention_alibi", "linear_inline"):
+        assert all(one.error is not None for one in ways(verbs.load_cascade(name)))
+
+
+def test_what_reads_outside_of_its_tensors_is_refused() -> None:
+    with pytest.raises(AccelsimError, match="T reads X where it is not defined, at r = 0, n = 3"):
+        ways(cascade_from_text(text("T[r] = X[r,n+1]")))
+    inside = cascade_from_text(text("T[r] = X[r,n+1] | n < N - 1"))
+    assert all(one.error == 0 for one in ways(inside))
+
+
+def test_a_form_that_cannot_be_tried_says_so() -> None:
+    """A square root of less than nothing has no number on any inputs."""
+    before = cascade_from_text(text("S[r] = X[r,n]", "T[r] = sqrt(-1 - square(S[r]))"))
+    for one in ways(before):
+        assert one.error is None
+        assert "has no numbers on trial inputs: " in one.unchecked
+        assert "T is not a number at some point" in one.unchecked
+
+
+INLINED = (
+    ("S[r] = X[r,n]", "T[r] = square(X[r,n] - S[r] / N)"),
+    ("S[r] = X[r,n] / N", "T[r] = square(X[r,n] - S[r])"),
+    ("S[r] = X[r,n] * 1 / N", "T[r] = (X[r,n] - S[r]) * (X[r,n] - S[r])"),
+    ("S[r] = X[r,n]", "T[r] = square(N * X[r,n] - S[r])"),
+    ("S[r] = X[r,n]", "T[r] = square(S[r] - X[r,n] * 0.5 * N) * Y[r,n]"),
+    ("S[r] = X[r,n]", "Q[r] = square(X[r,n] - S[r] / N)", "T[r] = sqrt(Q[r] / N) + S[r] / N"),
+)
+
+
+@pytest.mark.parametrize("parts", [(), ("N1", "N0")], ids=["whole", "cut"])
+@pytest.mark.parametrize("lines", INLINED, ids=[lines[1] for lines in INLINED])
+def test_means_that_stand_in_expressions(lines: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    """They run as means do: digits are kept where values have an offset."""
+    before = cascade_from_text(text(*lines))
+    found = derive(ways(before, "N", parts))
+    assert (found.way, found.cost.passes) == ("running", 1)
+    assert (found.error or 0) < 1e-12
+    check(before, found.cascade)
+
+
+def test_a_scalar_mean_that_stands_in_an_expression() -> None:
+    found = derive(ways(cascade_from_text(text("S[] = U[r]", "T[] = square(U[r] - S[] / R)"))))
+    assert (found.cost.passes, found.cost.error) == (1, 0)
+
+
+def test_centre_refuses() -> None:
+    for line in ("T[r] = square(X[r,n] - S[r])", "T[r] = square(U[r] / N - X[r,n]) * S[r]"):
+        with pytest.raises(NotApplicableError, match="T has no mean in it that is not a tensor"):
+            centre(cascade_from_text(text("S[r] = X[r,n]", line)), "T", "N")
+
+
+def test_the_entropy_of_a_softmax_keeps_its_digits() -> None:
+    """exp(x - max) * (x - max) is not multiplied out, which would leave 8 digits at 1e8."""
+    p = "exp(X[r,n] - G[r]) / D[r]"
+    lines = ("G[r] = X[r,n] :: max", "D[r] = exp(X[r,n] - G[r])", f"T[r] = {p} * log({p})")
+    before = cascade_from_text(text(*lines))
+    for parts in ((), ("N1", "N0")):
+        found = derive(ways(before, "N", parts))
+        assert (found.way, found.cost.passes, found.cost.error) == ("running", 1, 0)
+        check(before, found.cascade)

@@ -1,9 +1,10 @@
 """Stands in for simulation: measures by arithmetic; processes that die, or are killed, on purpose.
 
-    python -m tests.explore.standin STUDY OUT KILL
+    python -m tests.explore.standin STUDY OUT KILL [SECONDS [WORKERS [PIDS]]]
 
-runs a study with the stand-in. KILL: how many of the steps by which files are written are taken
-before the process kills itself; none for 0. It prints a line when it begins to solve.
+runs a study with the stand-in, SECONDS a point; without SECONDS it is simulated. KILL: how many of
+the steps by which files are written are taken before the process kills itself; none for 0. It
+prints a line when it begins to solve.
 """
 
 from __future__ import annotations
@@ -125,13 +126,15 @@ def _kill(file: int | None) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(path: str, out: str, kill: str, seconds: str, workers: str, pids: str = "") -> None:
+def main(
+    path: str, out: str, kill: str, seconds: str = "", workers: str = "1", pids: str = ""
+) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "ROWS", 97)
     patch.setattr(drive, "TASK_SECONDS", 0.02)
     if int(kill):
         interrupted(patch, int(kill), _kill)
-    evaluate = Slow(float(seconds), pids)
+    evaluate = Slow(float(seconds), pids) if seconds else None
     document = explore.load(path)
     print("ready", flush=True)
     drive.run(document, Path(out), evaluate=evaluate, resume=True, workers=int(workers))

@@ -251,6 +251,55 @@ def left(dask_scheduler: Any) -> tuple[list[str], list[str]]:
     return clients, [*dask_scheduler.tasks]
 
 
+SIMULATED = """sweep: simulated
+source: here
+axes:
+  seq_len: {powers: [1024, 65536], of: 2}
+  P1: [1, 2, 3, 8, 64]
+  buffer: {range: [0, 24], step: 8}
+  bandwidth: [100, 400]
+constraints: [P1 * 256 <= seq_len, "utilization_array_2d > 0.2"]
+cases:
+  - workload: bert
+    runs:
+      attention:
+        mapping: fusemax__attention_1pass
+        set:
+          - mapping.partition.P.P1={P1}
+          - arch.levels.global_buffer.capacity={buffer} MiB
+          - arch.levels.dram.bandwidth={bandwidth} GiB/s
+"""
+
+
+def test_one_digest_wherever_rows_are_simulated(two: str, tmp_path: Path) -> None:
+    """By one process, by two, in shards, killed and resumed, on a cluster that loses a worker."""
+    path = tmp_path / "study.yaml"
+    path.write_text(SIMULATED)
+    document = explore.load(str(path))
+    whole = explore.run(document, tmp_path / "one")
+    assert 0 < whole.failed < whole.rows
+    digests = {"one": fingerprint(tmp_path / "one")}
+    explore.run(document, tmp_path / "two", workers=2)
+    for shard in (3, 1, 2):
+        explore.run(document, tmp_path / "shards", shard=(shard, 3))
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "tests.explore.standin", *map(str, (path, tmp_path / "killed", 14))],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    assert killed.wait(100) == -signal.SIGKILL
+    target, _ = store.opened(tmp_path / "killed")
+    assert 0 < len(list(target.rows(target.parts()[0]))) < whole.rows
+    explore.run(document, tmp_path / "killed", resume=True)
+    with distributed.Client(two, set_as_default=False) as client:
+        pids = client.run(os.getpid)
+    kill = partial(os.kill, next(iter(pids.values())), signal.SIGKILL)
+    explore.run(document, tmp_path / "cluster", cluster=two, told=part_way(kill))
+    for name in ("two", "shards", "killed", "cluster"):
+        digests[name] = fingerprint(tmp_path / name)
+    assert digests == dict.fromkeys(digests, digests["one"])
+
+
 def files(folder: Path) -> Path:
     """A study of files of its own, beside and above it: one sound, one broken, one not there."""
     (folder / "studies").mkdir()

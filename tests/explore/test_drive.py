@@ -131,6 +131,30 @@ def test_resume_needs_the_same_inputs(
         swept(path, tmp_path / "out", resume=True)
 
 
+def test_the_machine_of_a_mapping_that_settings_mend_is_in_the_key(tmp_path: Path) -> None:
+    root = Path(explore.__file__).parents[2]
+    arch = (root / "archs" / "fusemax.yaml").read_text()
+    mapping = (root / "archs" / "mappings" / "fusemax__attention_1pass.yaml").read_text()
+    (tmp_path / "machine.yaml").write_text(arch)
+    mapping = mapping.replace("arch: fusemax", "arch: machine.yaml")
+    path = study(tmp_path, "{seq_len: [1024]}")
+    path.write_text(
+        path.read_text().replace(
+            "{mapping: fusemax__attention_1pass}",
+            "{mapping: own.yaml, set: [mapping.phases.attention.storage.K.slots=2]}",
+        )
+    )
+    (tmp_path / "own.yaml").write_text(
+        mapping.replace(
+            "K:   {level: global_buffer, slots: 2}", "K:   {level: global_buffer, slots: x}"
+        )
+    )
+    assert explore.run(explore.load(str(path)), tmp_path / "out").failed == 0
+    (tmp_path / "machine.yaml").write_text(arch.replace("940 MHz", "941 MHz"))
+    with pytest.raises(AccelsimError, match=r"changed: arch machine.yaml"):
+        swept(path, tmp_path / "out", resume=True)
+
+
 def test_a_comment_changes_nothing(tmp_path: Path) -> None:
     path = study(tmp_path)
     swept(path, tmp_path / "out")

@@ -21,10 +21,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def started(
-    path: Path, out: Path, *, kill: int = 0, seconds: float = 0.0, workers: int = 1, pids: str = ""
+    path: Path,
+    out: Path,
+    *,
+    kill: int = 0,
+    seconds: float | None = 0.0,
+    workers: int = 1,
+    pids: str = "",
 ) -> subprocess.Popen[str]:
-    """A run in a process of its own, begun."""
-    words = [str(path), str(out), str(kill), str(seconds), str(workers), pids]
+    """A run in a process of its own, begun. seconds: a point takes; None to simulate it."""
+    words = [str(path), str(out), str(kill), "" if seconds is None else str(seconds)]
+    words += [str(workers), pids]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.explore.standin", *words],
         cwd=ROOT,
@@ -36,11 +43,16 @@ def started(
     return process
 
 
-def kept_through(folder: Path, axes: str, kills: int, seconds: float) -> None:
-    """Kill a run so many times, half of them at random and half at a step of writing."""
-    path = standin.study(folder, axes)
+def kept_through(
+    folder: Path, path: Path, kills: int, seconds: float | None, latest: float
+) -> None:
+    """Kill a run so many times, half of them at random and half at a step of writing.
+
+    seconds: a point takes, of the stand-in; None to simulate. latest: seconds until a kill.
+    """
     undisturbed, out = folder / "undisturbed", folder / "out"
-    drive.run(explore.load(str(path)), undisturbed, evaluate=standin.arithmetic)
+    evaluate = None if seconds is None else standin.arithmetic
+    drive.run(explore.load(str(path)), undisturbed, evaluate=evaluate)
     chance = random.Random(0)
     seen: set[tuple[int, ...]] = set()
     for number in range(kills):
@@ -48,7 +60,7 @@ def kept_through(folder: Path, axes: str, kills: int, seconds: float) -> None:
             process = started(path, out, kill=chance.randint(1, 18), seconds=seconds)
         else:
             process = started(path, out, seconds=seconds)
-            time.sleep(chance.uniform(0, 400 * seconds))
+            time.sleep(chance.uniform(0, latest))
             process.kill()
         assert process.wait(60) == -signal.SIGKILL, "it was done before it was killed"
         if (out / store.MANIFEST).exists():
@@ -59,19 +71,27 @@ def kept_through(folder: Path, axes: str, kills: int, seconds: float) -> None:
             assert seen <= points, "a row that was there is lost"
             seen = points
     assert seen
-    process = started(path, out)
+    process = started(path, out, seconds=seconds and 0.0)
     assert process.wait(100) == 0
     assert standin.fingerprint(out) == standin.fingerprint(undisturbed)
     assert not [p for p in out.iterdir() if p.name.startswith(".")]
 
 
 def test_five_kills(tmp_path: Path) -> None:
-    kept_through(tmp_path, "{a: {range: [1, 50]}, b: {range: [1, 20]}}", 5, 0.0005)
+    path = standin.study(tmp_path, "{a: {range: [1, 50]}, b: {range: [1, 20]}}")
+    kept_through(tmp_path, path, 5, 0.0005, 0.2)
 
 
 @pytest.mark.long
 def test_fifty_kills(tmp_path: Path) -> None:
-    kept_through(tmp_path, "{a: {range: [1, 200]}, b: {range: [1, 100]}}", 50, 0.0005)
+    path = standin.study(tmp_path, "{a: {range: [1, 200]}, b: {range: [1, 100]}}")
+    kept_through(tmp_path, path, 50, 0.0005, 0.2)
+
+
+@pytest.mark.long
+def test_fifty_kills_of_simulations(tmp_path: Path) -> None:
+    """22,010 points, each simulated."""
+    kept_through(tmp_path, ROOT / "benchmarks" / "sweep_mix.yaml", 50, None, 1.5)
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet
 
+from accelsim.explore import store
+from accelsim.explore.columns import Column
 from accelsim.report.timeline import Span
 
 UNITS = {"array_2d": ("QK", "AV"), "array_1d": ("LM", "SLN", "SLD", "RNV")}
@@ -101,10 +100,12 @@ def write(
     rename: dict[str, str] | None = None,
     extra: dict[str, list[Any]] | None = None,
     every_failing: int = 40,
+    feasible: list[bool | None] | None = None,
 ) -> Path:
     """A folder of `number` points, in two parts. without: measures left out, by their beginning.
 
     Every 40th point failed, with one of the messages in turn. rename: axis -> another name.
+    feasible: whether points keep a constraint.
     """
     random = np.random.default_rng(7)
     grid = {axis: random.choice(np.array(values), number) for axis, values in AXES.items()}
@@ -115,25 +116,36 @@ def write(
         for values in found.values():
             values[row] = np.nan
     axes = {(rename or {}).get(axis, axis): values for axis, values in grid.items()}
-    columns = {"point": np.arange(number), **axes, **found, **(extra or {})}
-    table = pa.table({**columns, "error": pa.array(errors, pa.string())})
-    folder.mkdir(parents=True, exist_ok=True)
-    half = number // 2
-    # The later points in the first part: the page sorts them.
-    parquet.write_table(table.slice(half), folder / "part-0000.parquet")
-    parquet.write_table(table.slice(0, half), folder / "part-0001.parquet")
+    values = {"point": np.arange(number), **axes, **found, **(extra or {})}
+    columns = [Column(name, _kind(np.array(of))) for name, of in values.items()]
+    own = [np.array(of).tolist() for of in values.values()]
+    if feasible is not None:
+        columns.append(Column("feasible", "bool"))
+        own.append(feasible)
+    columns.append(Column("error", "string"))
+    rows = list(zip(*own, errors, strict=True))
     objectives = {"seconds": "min", "energy_pj": "min", "area_um2": "min"}
     manifest = {
         "name": name,
         "description": description,
-        "axes": {axis: np.unique(values).tolist() for axis, values in axes.items()},
-        "columns": list(found),
+        "key": "made up",
+        "inputs": {},
+        "axes": {axis: np.unique(of).tolist() for axis, of in axes.items()},
+        "columns": {column.name: column.kind for column in columns},
+        "measures": {name: name for name in (*found, *(extra or {}))},
         "objectives": {k: v for k, v in objectives.items() if k in found},
         "points": number,
         "breakdown": breakdown(),
     }
-    (folder / "study.json").write_text(json.dumps(manifest))
+    store.write_manifest(folder, manifest)
+    target, half = store.Store(folder, "made up", columns), number // 2
+    target.write(half, number, rows[half:])
+    target.write(0, half, rows[:half])
     return folder
+
+
+def _kind(values: np.ndarray) -> Any:
+    return {"i": "int64", "f": "float64", "U": "string"}[values.dtype.kind]
 
 
 def timeline(point: int) -> list[Span]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from accelsim.report import points, sweep_page
+from accelsim import explore
+from accelsim.report import sweep_page
 from tests.report.sweep_folder import timeline, write
 from tests.report.test_sweep_page import HOSTILE
 
@@ -63,7 +64,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(folder: Path, number: int, **settings: Any) -> Path:
-    found = points.read(write(folder, number, **settings))
+    found = explore.points(write(folder, number, **settings))[0]
     rows = sweep_page.rows_of_timelines(found, most=3)
     path = folder / "page.html"
     path.write_text(sweep_page.page(found, {row: timeline(row) for row in rows}))

@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from accelsim import explore
 from accelsim.errors import AccelsimError
-from accelsim.report import packed, points, sweep_page
+from accelsim.report import packed, sweep_page
 from accelsim.report.front import front, spread
 from accelsim.report.meaning import meaning
 from tests.report.sweep_folder import write
 
 
 def test_points_come_in_their_order_whatever_the_parts(tmp_path: Path) -> None:
-    found = points.read(write(tmp_path, 50))
+    found = explore.points(write(tmp_path, 50))[0]
     assert found.point.tolist() == list(range(50))
     assert found.failed == 2
     assert [row for row, text in enumerate(found.error) if text] == [3, 43]
@@ -28,7 +29,7 @@ def test_points_come_in_their_order_whatever_the_parts(tmp_path: Path) -> None:
 
 
 def test_a_point_is_found_by_its_number(tmp_path: Path) -> None:
-    found = points.read(write(tmp_path, 50))
+    found = explore.points(write(tmp_path, 50))[0]
     assert found.row(49) == 49
     with pytest.raises(AccelsimError, match=r"no point 50: .* has 0 to 49"):
         found.row(50)
@@ -40,14 +41,19 @@ def edit(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({k: v for k, v in manifest.items() if v is not None}))
 
 
+def measured(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((folder / "study.json").read_text())["measures"]
+    return found
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objectives": {"speed": "max"}}, "objectives: no measure 'speed'"),
-        ({"objectives": {"seconds": "least"}}, "expected measure -> min or max"),
-        ({"axes": ["seq_len", "colour"]}, "no column 'colour'"),
+        ({"objectives": {"speed": "max"}}, "expected a measure with min or max, got speed: max"),
+        ({"objectives": {"seconds": "least"}}, "got seconds: least"),
+        ({"axes": {"seq_len": [], "colour": []}}, "its columns are not its axes and measures"),
         ({"axes": None}, "no 'axes'"),
-        ({"axes": 3}, "axes: expected a list"),
+        ({"axes": 3}, "no 'axes'"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(
@@ -55,38 +61,50 @@ def test_a_manifest_that_does_not_fit_is_refused(
 ) -> None:
     edit(write(tmp_path, 10), **changes)
     with pytest.raises(AccelsimError, match=message):
-        points.read(tmp_path)
+        explore.points(tmp_path)[0]
 
 
 def test_a_measure_under_another_name_keeps_its_unit(tmp_path: Path) -> None:
     folder = write(tmp_path, 4, without=("energy_pj",), extra={"heat_pj": [1.0, 2.0, 3.0, 4.0]})
-    edit(folder, objectives={"energy_pj": "min"}, measures={"heat_pj": "energy_pj"})
-    found = points.read(folder)
+    edit(
+        folder,
+        objectives={"energy_pj": "min"},
+        measures={**measured(folder), "heat_pj": "energy_pj"},
+    )
+    found = explore.points(folder)[0]
     assert found.objectives == {"heat_pj": "min"}
     columns = {column["name"]: column for column in sweep_page.document(found, {})["columns"]}
     assert (columns["heat_pj"]["unit"], columns["heat_pj"]["label"]) == ("J", "heat_pj")
 
 
-def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    folder = write(tmp_path / "a", 10)
-    (folder / "part-0000.parquet").write_bytes(b"not a part")
-    with pytest.raises(AccelsimError, match="cannot be read"):
-        points.read(folder)
-    folder = write(tmp_path / "b", 10)
+def test_files_that_are_none_are_left_out_and_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, 10)
+    first, second = sorted(folder.glob("part-*"))
+    second.write_bytes(second.read_bytes()[:-9])
+    found, bad, missing = explore.points(folder)
+    assert (len(found.point), [one.part.path for one in bad], missing) == (5, [second], 5)
+    first.unlink()
+    with pytest.raises(AccelsimError, match=f"holds no points; {second.name}: "):
+        explore.points(folder)
     (folder / "study.json").write_text("{]")
-    with pytest.raises(AccelsimError, match=r"study.json:1:2"):
-        points.read(folder)
-    for part in folder.glob("part-*"):
-        part.unlink()
-    (folder / "study.json").write_text('{"name": "x", "axes": [], "objectives": {}}')
-    with pytest.raises(AccelsimError, match="no part-"):
-        points.read(folder)
+    with pytest.raises(AccelsimError, match=r"study.json: cannot be read"):
+        explore.points(folder)
 
 
-def test_words_are_no_measure(tmp_path: Path) -> None:
-    folder = write(tmp_path, 4, extra={"speed": ["fast", "slow", "fast", "slow"]})
-    with pytest.raises(AccelsimError, match="column 'speed': expected numbers"):
-        points.read(folder)
+def test_a_study_may_have_our_names(tmp_path: Path) -> None:
+    """Its axis `point`, and a column `error`; ours have a `_` then."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "sweep: named\nsource: here\naxes: {point: [1, 2], feasible: [3], seq_len: [1024]}\n"
+        "cases: [{workload: bert, runs: {a: {mapping: fusemax__attention_1pass}}}]\n"
+        "columns: {error: seconds}\nconstraints: [cycles > 1]\nobjectives: {error: min}\n"
+    )
+    explore.run(explore.load(str(path)), tmp_path / "out")
+    found, _, _ = explore.points(tmp_path / "out")
+    assert (found.point.tolist(), found.axes["point"]) == ([0, 1], [1, 2])
+    assert found.feasible.all()
+    assert (found.error, found.objectives) == ([None, None], {"error": "min"})
+    assert found.measures["error"].min() > 0
 
 
 values = hnp.arrays(
@@ -113,6 +131,11 @@ def test_a_spread_has_both_ends_and_no_more_than_asked() -> None:
     table = np.array([[9.0 - i, float(i)] for i in range(10)])
     assert spread(front(table), table, 4) == [9, 6, 3, 0]
     assert spread(front(table), table, 10) == list(range(9, -1, -1))
+
+
+def test_without_objectives_there_is_no_front() -> None:
+    table = np.empty((4, 0))
+    assert spread(front(table), table, 4) == []
 
 
 def unpacked(told: packed.Packed, kind: str, form: str) -> list[float]:

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from plotly.offline import get_plotlyjs
-from pyarrow import parquet
 from typer.testing import CliRunner
 
 from accelsim import explore, verbs
 from accelsim.cli import app
-from accelsim.report import points, sweep_page
+from accelsim.report import sweep_page
 from accelsim.report.timeline import Span, spans
 from tests.report.sweep_folder import timeline, write
 
@@ -58,7 +56,7 @@ class Read(html.parser.HTMLParser):
 
 
 def made(folder: Path, number: int = 40, **settings: Any) -> str:
-    found = points.read(write(folder, number, **settings))
+    found = explore.points(write(folder, number, **settings))[0]
     rows = sweep_page.rows_of_timelines(found, most=2)
     return sweep_page.page(found, {row: timeline(row) for row in rows})
 
@@ -115,7 +113,7 @@ def test_the_policy_runs_the_two_scripts_alone_and_fetches_nothing(page: str) ->
 
 
 def test_20_000_points_stay_small(tmp_path: Path) -> None:
-    found = points.read(write(tmp_path, 20_000))
+    found = explore.points(write(tmp_path, 20_000))[0]
     page = sweep_page.page(found, {})
     number = len(found.measures) + len(found.axes)
     assert number > 40
@@ -125,25 +123,20 @@ def test_20_000_points_stay_small(tmp_path: Path) -> None:
 
 def test_the_front_is_that_of_points_that_hold(tmp_path: Path) -> None:
     folder = write(tmp_path, 40)
-    found = points.read(folder)
+    found = explore.points(folder)[0]
     front = set(sweep_page.rows_of_timelines(found, most=100))
     best = int(np.nanargmin(found.measures["seconds"]))
     assert best in front
     assert not front & {3}
-    table = parquet.read_table(folder / "part-0001.parquet")
-    rest = parquet.read_table(folder / "part-0000.parquet")
-    for path, part in (("part-0001.parquet", table), ("part-0000.parquet", rest)):
-        kept = [None if p == 3 else p != best for p in part["point"].to_pylist()]
-        parquet.write_table(
-            part.append_column("feasible", pa.array(kept, pa.bool_())), folder / path
-        )
-    found = points.read(folder)
+    kept = [None if row == 3 else row != best for row in range(40)]
+    folder = write(tmp_path / "kept", 40, feasible=kept)
+    found = explore.points(folder)[0]
     assert best not in sweep_page.rows_of_timelines(found, most=100)
     assert "outside" in Read(sweep_page.page(found, {})).data
 
 
 def test_a_failing_point_has_no_timeline(tmp_path: Path) -> None:
-    found = points.read(write(tmp_path, 40))
+    found = explore.points(write(tmp_path, 40))[0]
     with pytest.raises(Exception, match="point 3 has no timeline: mapping: K does not fit"):
         sweep_page.rows_of_timelines(found, most=0, asked=[3])
     assert sweep_page.rows_of_timelines(found, most=0, asked=[5]) == [5]
@@ -151,7 +144,7 @@ def test_a_failing_point_has_no_timeline(tmp_path: Path) -> None:
 
 def test_a_name_is_shortened_unless_another_column_has_it(tmp_path: Path) -> None:
     def labels(folder: Path) -> dict[str, str]:
-        columns = sweep_page.document(points.read(folder), {})["columns"]
+        columns = sweep_page.document(explore.points(folder)[0], {})["columns"]
         return {c["name"]: c["label"] for c in columns if "label" in c}
 
     assert labels(write(tmp_path / "a", 4))["area_um2"] == "area"
@@ -177,6 +170,7 @@ SWEEP = """
 sweep: tiny
 source: made up
 axes: {seq_len: [1024, 2048]}
+objectives: {seconds: min}
 cases:
   - workload: bert
     runs:
@@ -190,13 +184,7 @@ def study(tmp_path: Path) -> Path:
     """A sweep file beside a folder with its rows, as a sweep writes them."""
     path = tmp_path / "tiny.yaml"
     path.write_text(SWEEP)
-    rows = list(explore.rows(explore.load(str(path))))
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    (tmp_path / "out").mkdir()
-    table = pa.table({"point": [0, 1], **columns})
-    parquet.write_table(table, tmp_path / "out" / "part-0000.parquet")
-    manifest = {"name": "tiny", "axes": ["seq_len"], "objectives": {"seconds": "min"}}
-    (tmp_path / "out" / "study.json").write_text(json.dumps(manifest))
+    explore.run(explore.load(str(path)), tmp_path / "out")
     return path
 
 

@@ -38,6 +38,12 @@ def test_refused(text: object) -> None:
         units.parse(text, "capacity")
 
 
+@pytest.mark.parametrize(("text", "kind"), [("2 GB/s", "frequency"), ("2 GHz", "bandwidth")])
+def test_a_bit_is_no_plain_number(text: str, kind: str) -> None:
+    with pytest.raises(ValueError, match="is not a unit of this kind"):
+        units.parse(text, kind)
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (2**50, "1024.00 TiB")]
 )

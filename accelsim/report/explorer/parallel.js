@@ -161,12 +161,16 @@ function drawAxes() {
   scales.forEach((scale, index) => {
     const { column } = scale;
     const group = svg("g", { transform: `translate(${across(index)},${ABOVE})` });
-    const name = svg("text", { y: -24, "text-anchor": "middle", class: "name" },
-      fitted(measure, column.label, parallel.gap - 16, true));
+    // Names of the outer axes end with the page.
+    const [first, last] = [index === 0, index === scales.length - 1];
+    const [x, anchor] = first ? [4 - SIDE, "start"] : last ? [SIDE - 4, "end"] : [0, "middle"];
+    const room = first || last ? parallel.gap / 2 + SIDE - 12 : parallel.gap - 16;
+    const name = svg("text", { x, y: -24, "text-anchor": anchor, class: "name" },
+      fitted(measure, column.label, room, true));
     name.append(svg("title", {}, `${column.title}: ${column.about || ""}`));
     const note = [column.shownUnit, { min: "↓ is better", max: "↑ is better" }[best.get(column.name)]];
-    const unit = svg("text", { y: -9, "text-anchor": "middle", class: "unit" },
-      fitted(measure, note.filter(Boolean).join(", "), parallel.gap - 8));
+    const unit = svg("text", { x, y: -9, "text-anchor": anchor, class: "unit" },
+      fitted(measure, note.filter(Boolean).join(", "), room + 8));
     group.append(name, unit, svg("line", { y1: 0, y2: HEIGHT - 1, class: "axis" }));
     for (const [y, text] of scale.ticks()) {
       group.append(svg("line", { x1: -4, x2: 0, y1: y, y2: y, class: "axis" }));
