@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.errors import AccelsimError
 from accelsim.explore.search.evaluate import Found
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 POPULATION = 48
 PER_EINSUM = 4
 """Decisions on an Einsum: its unit; whether it begins a phase; of that, its layout and pipeline."""
-BEGINS = 0.85
-"""From here on an Einsum begins a phase: most mappings that are good have few."""
+BEGINS = 0.5
+"""From here on an Einsum begins a phase."""
 IDLE = 40
 """So many generations without a mapping that is new, and the search ends."""
 
@@ -43,7 +44,7 @@ def breed(searching: _Search, asked: Pool) -> None:
     space, spec = searching.space, searching.problem.spec
     many = 1 + PER_EINSUM * len(searching.problem.names)
     chance = np.random.default_rng(spec.seed)
-    first = chance.random((POPULATION, many))
+    first = np.array([drawn(chance, many) for _ in range(POPULATION)])
     for row, (_, candidate) in zip(first, searching.front, strict=False):
         row[:] = genome(space, candidate)
     shape = Problem(
@@ -55,7 +56,14 @@ def breed(searching: _Search, asked: Pool) -> None:
     idle = 0
     while searching.left(spec.budget.points) and idle < IDLE:
         people = algorithm.ask()
-        candidates = [decoded(space, row) for row in people.get("X")]
+        rows = people.get("X")
+        candidates = [decoded(space, row) for row in rows]
+        for number, candidate in enumerate(candidates):
+            if candidate in known or candidate in candidates[:number]:
+                # Genomes that differ may mean the same: a newcomer tells more.
+                rows[number] = drawn(chance, many)
+                candidates[number] = decoded(space, rows[number])
+        people.set("X", rows)
         new = [one for one in dict.fromkeys(candidates) if one not in known]
         for candidate, found in zip(new, searching.record.answers(new, asked.one), strict=True):
             known[candidate] = found
@@ -66,6 +74,14 @@ def breed(searching: _Search, asked: Pool) -> None:
         algorithm.tell(infills=people)
         searching.tell(None)
     searching.settled = "bred"
+
+
+def drawn(chance: np.random.Generator, many: int) -> npt.NDArray[np.float64]:
+    """A genome by chance: of many phases or few, else few would ever be in one piece."""
+    row = chance.random(many)
+    begins = chance.random(len(row[2::PER_EINSUM])) < chance.random()
+    row[2::PER_EINSUM] = (row[2::PER_EINSUM] + begins) / 2
+    return row
 
 
 def _scores(found: Sequence[Found], objectives: int) -> tuple[Any, Any]:

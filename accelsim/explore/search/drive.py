@@ -229,7 +229,8 @@ class _Search:
     def outcome(self) -> Outcome:
         if not self.front and self.settled != "stopped":
             reasons = ", ".join(f"{n:,} x {why}" for why, n in self.counts.illegal.most_common())
-            message = f"{self.problem.spec.search}: no legal mapping among those tried: {reasons or 'none'}"
+            name = self.problem.spec.search
+            message = f"{name}: no legal mapping among those tried: {reasons or 'none'}"
             raise AccelsimError(message)
         self.front.sort(key=lambda one: one[0])
         front = [(values, self.evaluate.writer.values(c)) for values, c in self.front]
