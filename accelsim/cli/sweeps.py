@@ -51,7 +51,8 @@ def sweep(
     """Run every point of a study; one row per point, with `error` where a point failed.
 
     With --out, rows are written every two seconds to parquet files, from which --resume goes on
-    after whatever stopped the run; --json is then a summary. Status 1 when all points failed.
+    after whatever stopped the run, be it the study's budget; --json is then a summary. Status 1
+    when all points failed.
     With --cluster the workers of a Dask cluster do the work; they need no files of this machine.
 
     Examples:
@@ -80,7 +81,7 @@ def sweep(
     if out is None:
         with _counted() as told:
             table, summary = explore.table(document, told=told, **where)
-        _say_failed(summary)
+        _say_missing(summary)
         _show(document.spec.sweep, table, summary.columns, csv, as_json)
     else:
         try:
@@ -95,7 +96,7 @@ def sweep(
             again += f" --cluster {cluster}" if cluster is not None else ""
             print(f"stopped; the rows so far are in {out}, to go on: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
-        _say_failed(summary)
+        _say_missing(summary)
         _report(out, summary, csv, as_json)
     if summary.rows and summary.failed == summary.rows:
         raise typer.Exit(1)
@@ -180,12 +181,15 @@ def _report(out: Path, summary: Summary, csv: Path | None, as_json: bool) -> Non
     if as_json:
         errors = [{"error": text, "points": number} for text, number in summary.messages]
         told = {"out": str(out), "rows": summary.rows, "failed": summary.failed, "errors": errors}
+        told["left"] = summary.left
         print_json({**told, "study": store.read_manifest(out)})
     else:
         print(f"{summary.rows:,} rows: {out}", file=sys.stderr)
 
 
-def _say_failed(summary: Summary) -> None:
+def _say_missing(summary: Summary) -> None:
+    if summary.left:
+        print(f"{summary.left:,} points are left, as the study's budget is spent", file=sys.stderr)
     if not summary.failed:
         return
     print(f"{summary.failed:,} of {summary.rows:,} points failed:", file=sys.stderr)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import time
 from collections import Counter, deque
@@ -26,7 +27,7 @@ from accelsim.explore.reading import Document
 from accelsim.explore.solver import Measure, Renamed, Rows, Solver
 from accelsim.explore.store import Bad, Range, Store
 from accelsim.explore.workers import Executor, Finished, Here, LostError, Processes
-from accelsim.spec.studies import AxisSpec, SweepSpec
+from accelsim.spec.studies import AxisSpec, SweepBudgetSpec, SweepSpec
 from accelsim.verbs import version
 
 Told = Callable[[int, int], None]
@@ -43,13 +44,15 @@ DEATHS = 2
 class Summary:
     """What came of a run. rows: of this shard, with those that were there. failed: of them.
 
-    messages: of those, commonest first. columns: names of all that a row has.
+    messages: of those, commonest first. columns: names of all that a row has. left: points that the
+    study's budget left to another run.
     """
 
     rows: int
     failed: int
     messages: tuple[tuple[str, int], ...]
     columns: tuple[str, ...]
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def run(
             store.write_manifest(out, _manifest(planned, solver))
         left = store.missing(target.parts()[0], first, last)
         done = last - first - sum(b - a for a, b in left)
-        for found in _solved(executor, solver, left, done, told):
+        for found in _solved(executor, solver, left, done, document.spec.budget, told):
             writer.add(found)
         writer.flush()
     except KeyboardInterrupt:
@@ -144,7 +147,8 @@ def run(
         executor.close()
     own = [part for part in target.parts()[0] if part.meets((first, last))]
     rows, messages = target.failures(own)
-    return _summary(rows, messages, solver.table.names)
+    still = sum(b - a for a, b in store.missing(own, first, last))
+    return _summary(rows, messages, solver.table.names, still)
 
 
 def table(
@@ -178,17 +182,20 @@ def solved(
     kept: list[tuple[int, int, Rows]] = []
     executor = _executor(planned, solver, workers, cluster, evaluate)
     try:
-        for found in _solved(executor, solver, [(0, len(solver.points))], 0, told):
+        whole = [(0, len(solver.points))]
+        for found in _solved(executor, solver, whole, 0, document.spec.budget, told):
             kept += found
     finally:
         executor.close()
     tuples = [row for _, _, rows in sorted(kept, key=lambda one: one[0]) for row in rows]
     errors = Counter(row[-1] for row in tuples if row[-1] is not None)
-    return solver.table, tuples, _summary(len(tuples), errors, solver.table.names)
+    still = len(solver.points) - sum(last - first for first, last, _ in kept)
+    return solver.table, tuples, _summary(len(tuples), errors, solver.table.names, still)
 
 
-def _summary(rows: int, errors: Counter[str], names: Sequence[str]) -> Summary:
-    return Summary(rows, errors.total(), tuple(errors.most_common(MOST_MESSAGES)), tuple(names))
+def _summary(rows: int, errors: Counter[str], names: Sequence[str], left: int) -> Summary:
+    messages = tuple(errors.most_common(MOST_MESSAGES))
+    return Summary(rows, errors.total(), messages, tuple(names), left)
 
 
 def _executor(
@@ -208,17 +215,25 @@ def _made(evaluate: Measure | None, document: Document, renamed: Renamed) -> Sol
 
 
 def _solved(
-    executor: Executor, solver: Solver, left: Sequence[Range], done: int, told: Told | None
+    executor: Executor,
+    solver: Solver,
+    left: Sequence[Range],
+    done: int,
+    budget: SweepBudgetSpec,
+    told: Told | None,
 ) -> Iterator[list[tuple[int, int, Rows]]]:
     """Ranges of points with their rows, as they come; now and then none, when it takes long.
 
-    left: ranges to solve. done: how many points are solved already.
+    left: ranges to solve, as far as the budget goes. done: how many points are solved already.
     """
-    total = done + sum(last - first for first, last in left)
-    queue, deaths, size = deque(left), Counter[int](), FIRST_TASK
+    queue, deaths, size = deque(_first(left, budget.points)), Counter[int](), FIRST_TASK
+    total = done + sum(last - first for first, last in queue)
+    deadline = math.inf if budget.seconds is None else time.monotonic() + float(budget.seconds)
     if told is not None:
         told(done, total)
     while queue or executor.busy:
+        if time.monotonic() >= deadline:
+            queue.clear()
         while queue and executor.free:
             first, last = queue.popleft()
             end = min(last, first + size)
@@ -244,6 +259,16 @@ def _solved(
         if told is not None:
             told(done, total)
         yield out
+
+
+def _first(ranges: Sequence[Range], most: int | None) -> Iterator[Range]:
+    """The first so many points of ranges, all of them without a number."""
+    for first, last in ranges:
+        end = last if most is None else min(last, first + most)
+        if first < end:
+            yield first, end
+        if most is not None:
+            most -= end - first
 
 
 def _next_size(size: int, one: Finished) -> int:

@@ -100,7 +100,7 @@ def of(document: Document) -> Inputs:
     """The inputs of a study. Raises AccelsimError where a text names more than 10,000 files."""
     sweep, beside = document.spec, Path(document.source.name).parent
     found = _Found(beside)
-    found.hashes["study"] = _sha(sweep.model_dump_json())
+    found.hashes["study"] = _sha(sweep.model_dump_json(exclude={"budget"}))  # no row depends on it
     found.hashes["code"] = code_hash()
     naming = [
         f"{form.set}={{{axis}}}"

@@ -59,6 +59,7 @@ def _complete(document: Document, inside: tuple[Path, ...]) -> Document:
                 "axes": {**base.axes, **sweep.axes},
                 "execute": sweep.execute or base.execute,
                 "objectives": sweep.objectives or base.objectives,
+                "budget": sweep.budget if "budget" in sweep.model_fields_set else base.budget,
             }
         )
     axes, faults = _axes(document, sweep)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,19 @@ def rows(
     *,
     everything: bool = False,
 ) -> Iterator[Row]:
-    """The rows, in the order of the axes' values. Raises AccelsimError, naming the point.
+    """The rows, in the order of the axes' values, as far as the budget goes.
+
+    Raises AccelsimError, naming the point.
 
     everything: all measures besides the columns.
     """
     sweep = document.spec
     check_points(document)
-    points = space.of(sweep)
-    for done, axes in enumerate(_points(points, len(points))):
+    points, begin, budget = space.of(sweep), time.monotonic(), sweep.budget
+    last = min(len(points), budget.points or len(points))
+    for done, axes in enumerate(_points(points, last)):
+        if budget.seconds is not None and time.monotonic() - begin >= budget.seconds:
+            return
         try:
             if sweep.execute is not None:
                 found = _executed_columns(document, axes, everything=everything)
@@ -82,7 +88,7 @@ def rows(
             raise _at_point(axes, error) from None
         yield axes | found
         if progress is not None:
-            progress((done + 1) / len(points))
+            progress((done + 1) / last)
 
 
 def write_csv(table: Iterable[Row], path: Path, names: Sequence[str]) -> int:

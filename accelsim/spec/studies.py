@@ -66,6 +66,17 @@ AxisForm = Annotated[
 ]
 
 
+class SweepBudgetSpec(Record):
+    """What one run of a sweep may spend; another run, with --resume, goes on.
+
+    points: at most so many are run, the first of those that are left. seconds: of wall time, after
+    which no more are begun.
+    """
+
+    points: Annotated[int, Field(strict=True, ge=1)] | None = None
+    seconds: Rate | None = None
+
+
 class SweepSpec(Record):
     """A study's sweep file: one point per combination of the values of its axes.
 
@@ -76,8 +87,8 @@ class SweepSpec(Record):
     caches begin each launch as the same launch has left them before. execute: one run a point, on
     numbers.
     constraints: expressions over axes, which leave points out, or over measures, which mark them.
-    objectives: column or measure -> what is looked for. breakdown: columns for what each unit,
-    level and part takes, too, for a report.
+    objectives: column or measure -> what is looked for. budget: of one run. breakdown: columns for
+    what each unit, level and part takes, too, for a report.
     """
 
     sweep: Name
@@ -92,6 +103,7 @@ class SweepSpec(Record):
     columns: dict[Text, Text] = Field(default_factory=dict)
     constraints: list[Text] = Field(default_factory=list)
     objectives: dict[Text, Literal["min", "max"]] = Field(default_factory=dict)
+    budget: SweepBudgetSpec = Field(default_factory=SweepBudgetSpec)
 
 
 class PublishedSpec(Record):
