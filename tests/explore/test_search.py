@@ -91,6 +91,29 @@ def test_flat_is_no_slower_than_flats(tmp_path: Path) -> None:
     check_found(study, "flat__attention_3pass", 4096, tmp_path, FLAT)
 
 
+BOTH_WAYS = """search: both_ways
+source: here
+arch: fusemax
+cascade: attention_1pass
+workload: bert
+seq_len: 1024
+partition: {M: {M1: rest, M0: 256}, P: {P1: rest, P0: 256}}
+phases: one
+units: {QK: array_2d, LM: array_2d, SLN: array_2d, SLD: array_2d, SLNV: array_2d, RNV: array_2d,
+        RM: array_1d, PRM: array_1d, SPD: array_1d, RD: array_1d, SPNV: array_1d, AV: array_1d}
+"""
+
+
+def test_a_recurrence_may_cross_units_both_ways(tmp_path: Path) -> None:
+    """The 2D array forms RNV of a tile while the 1D array scales the one before: by hand, with
+    SLN, SLD, SLNV, RNV, RD and AV in stage 1, in 1,696,328 cycles."""
+    path = tmp_path / "both_ways.yaml"
+    path.write_text(BOTH_WAYS)
+    outcome = found(str(path))
+    assert outcome["settled"] == "optimal"
+    assert outcome["front"][0]["cycles"] <= 1_696_328  # type: ignore[index]
+
+
 @pytest.mark.parametrize("name", ["s.yaml", "bred.yaml"])
 def test_workers_change_nothing(name: str, small: Path) -> None:
     study = str(small / name)

@@ -78,7 +78,8 @@ def structure(
     for dep in found:
         tie = -_tiles_between(dep, strides, own, first, last)
         crossed = crossings.get((dep.producer, dep.consumer))
-        run = 0 if crossed is None else strides[crossed] * own[crossed].trips
+        # What an iteration before has made may be read by an earlier stage: the least is below 0.
+        run = tie if crossed is None else strides[crossed] * own[crossed].trips
         whole = None if crossed is None or run < tie else crossed - 1
         waits.append(Wait(dep.producer, dep.consumer, max(tie, run), tie, whole))
     return Structure(nesting, first, last, found, tuple(waits), strides, tiling.extents)
