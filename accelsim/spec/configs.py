@@ -38,6 +38,21 @@ PARTS = ("text_config", "llm_config", "language_config")
 LATENT: tuple[str, ...] = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 FULL, SLIDING = "full_attention", "sliding_attention"
 PATTERNS = ("sliding_window_pattern", "_sliding_window_pattern")
+OTHER_LAYERS = (
+    "full_attention_interval",
+    "attn_layer_period",
+    "attn_layer_offset",
+    "attn_layer_indices",
+    "attention_chunk_size",
+    "layers_block_type",
+    "hybrid_override_pattern",
+    "ssm_cfg",
+    "mamba_d_state",
+    "ssm_state_size",
+    "linear_num_key_heads",
+)
+"""Fields of models some of whose layers have no attention, or another: which is for `layer_types`
+to say (Qwen3-Next, Jamba, Llama 4, Bamba, Zamba, Nemotron-H, Mamba)."""
 MOST_LAYERS = 100_000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -235,6 +250,10 @@ class _Config:
         given = self.config.get("layer_types")
         if given is not None:
             return self._said_layers(given, count)
+        other = next((name for name in OTHER_LAYERS if self.config.get(name) is not None), None)
+        if other is not None and not self.known:
+            message = f"{other}: not all layers have attention to all keys; expected `layer_types`"
+            self._fault(other, message)
         used = self.config.get("use_sliding_window", self.family.windows != "later")
         window = used and (
             self.config.get(WINDOW) is not None
@@ -289,6 +308,8 @@ class _Config:
         own = self.model_type or "model"
         layers = counts.total()
         text = f"{own}, one of its {layers} layers, "
+        if not self.known:
+            text = f"{own} (not known: read as Llama's layout), one of its {layers} layers, "
         if latent:
             text += "multi-head latent attention (MLA), "
         text += "batch 1"

@@ -164,6 +164,20 @@ def test_an_unknown_architecture_of_llamas_layout(made: Any) -> None:
     record, known = made({**LLAMA, "model_type": "newer"}), made(LLAMA)
     assert (record.ranks, record.kinds) == (known.ranks, known.kinds)
     assert record.workload == "newer"
+    assert "newer (not known: read as Llama's layout)" in record.description
+
+
+@pytest.mark.parametrize("field", ["full_attention_interval", "attn_layer_period"])
+def test_layers_of_an_unknown_kind_are_not_taken_for_attention(made: Any, field: str) -> None:
+    hybrid = {**LLAMA, "model_type": "newer", field: 4}
+    with pytest.raises(AccelsimError, match=f"{field}: .*expected `layer_types`"):
+        made(hybrid)
+    kinds = ["linear_attention"] * 3 + ["full_attention"]
+    count = LLAMA["num_hidden_layers"] // 4
+    assert (
+        "layers of linear_attention are left out"
+        in made({**hybrid, "layer_types": kinds * count}).description
+    )
 
 
 def test_a_part_leaves_out_the_defaults_of_its_class(made: Any) -> None:
