@@ -88,7 +88,7 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
+    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {}, rank=rank)
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
@@ -149,6 +149,12 @@ class _Way:
         apart = self.tried.apart(made)
         if not apart <= TOLERANCE:
             self.stopped[subject] = _off(f"{rewrite} {subject}", self.source.name, apart)
+            return False
+        if rewrite == "factor" and self.tried.out_of_range(made):
+            self.stopped[subject] = (
+                f"factor {subject}: a form is known, but gives no number on tiny or huge inputs on "
+                f"which {self.source.name} gives one"
+            )
             return False
         self.cascade = made
         self.steps.append(Step(rewrite, subject, passes(made).passes.get(self.rank)))
