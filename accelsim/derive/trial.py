@@ -71,13 +71,13 @@ class Trials:
         least = dict.fromkeys(made.outputs, LEAST)
         return max((difference(made, one, least) for one in self.usual), default=0.0)
 
-    def worst(self, made: Cascade) -> float:
-        """Of adversarial inputs; relative to usual outputs where these are larger."""
+    def errors(self, made: Cascade) -> list[float]:
+        """On each of the adversarial inputs; relative to usual outputs where these are larger."""
         least = dict.fromkeys(made.outputs, LEAST)
         for one in self.usual[:1]:
             for name, array in one.outputs.items():
                 least[name] = float(np.nanmax(np.abs(array), initial=LEAST))
-        return max((_scaled(made, one, least) for one in self.adversarial), default=0.0)
+        return [_scaled(made, one, least) for one in self.adversarial]
 
     def out_of_range(self, made: Cascade) -> bool:
         """Whether a cascade gives no number where inputs are tiny or huge."""

@@ -133,6 +133,19 @@ def test_equal_large_values_are_tried() -> None:
         "Q[r] = square(X[r,n] - S[r] / N)",
         "T[r] = (X[r,n] - S[r] / N) / sqrt(Q[r] / N + 0.000000000001) * Y[r,n]",
     )
-    found = ways(cascade_from_text(text(*lines)), "N")
-    (one,) = (one for one in found if one.way == "running")
-    assert (one.cost.passes, one.cost.error) == (1, 2)
+    found = {one.way: one.cost for one in ways(cascade_from_text(text(*lines)), "N")}
+    assert (found["deferred"].passes, found["deferred"].error) == (2, 2)  # sums are multiplied out
+    assert (found["running"].passes, found["running"].error) == (1, 1)
+
+
+@pytest.mark.parametrize("parts", [(), ("N1", "N0")], ids=["whole", "cut"])
+def test_squares_that_are_written_as_products_run_as_they_are(parts: tuple[str, ...]) -> None:
+    """(x - mean) * (x - mean) with a weight that is divided: nothing is multiplied out."""
+    line = "T[r] = Y[r,n] / SW[r] * (X[r,n] - MU[r]) * (X[r,n] - MU[r])"
+    before = cascade_from_text(text(*WEIGHTED[:3], line))
+    best = derive(ways(before, "N", parts))
+    assert (best.way, best.cost.passes) == ("running", 1)
+    inputs = {"X": 1e8 + np.array([[1.0, 4, 2, 8, 5]]), "Y": np.array([[1.0, 2, 1, 3, 1]])}
+    a = interpret(before, inputs)["T"]
+    b = interpret(best.cascade, inputs, {"N0": 2} if parts else {})["T"]
+    assert b == pytest.approx(a, rel=1e-12)
