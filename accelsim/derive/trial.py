@@ -72,12 +72,16 @@ class Trials:
         return max((difference(made, one, least) for one in self.usual), default=0.0)
 
     def errors(self, made: Cascade) -> list[float]:
-        """On each of the adversarial inputs; relative to usual outputs where these are larger."""
+        """On each of the adversarial inputs; relative to usual outputs where these are larger.
+
+        At most 1, no digit, on tiny and huge ones: a product on the way may be out of range.
+        """
         least = dict.fromkeys(made.outputs, LEAST)
         for one in self.usual[:1]:
             for name, array in one.outputs.items():
                 least[name] = float(np.nanmax(np.abs(array), initial=LEAST))
-        return [_scaled(made, one, least) for one in self.adversarial]
+        found = [(_scaled(made, one, least), one) for one in self.adversarial]
+        return [min(error, 1.0) if one.scale else error for error, one in found]
 
     def out_of_range(self, made: Cascade) -> bool:
         """Whether a cascade gives no number where inputs are tiny or huge."""

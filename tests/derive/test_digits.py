@@ -47,6 +47,7 @@ def test_a_prefix_that_is_far_off_is_tried(
     found = ways(before, "N", parts)
     unstable = [one for one in found if one.cost.error == len(trial.CLASSES) - 1]
     assert [one.way for one in unstable] == ["running"]
+    assert derive(found).cost.passes == 1  # written, with a warning
     inputs = {name: np.array([row]) for name, row in given.items()}
     a = interpret(before, inputs)["T"]
     for one in found:
