@@ -61,6 +61,8 @@ def derive(
     for path in (yaml, latex):
         if path is not None:
             check_output(path)
+    if yaml is not None and latex is not None and yaml.resolve() == latex.resolve():
+        raise AccelsimError(f"--latex: expected another file than --yaml, got {str(latex)!r}")
     parts: list[str] = []
     if partition is not None:
         root, _, text = partition.partition("=")

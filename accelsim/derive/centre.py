@@ -24,7 +24,7 @@ def centre(cascade: Cascade, name: str, rank: str) -> Cascade:
     einsum = statement(cascade, name)
     count = Value(Named(cascade.root(rank)))
     gone, ends = set(einsum.reduced), late(cascade, rank)
-    sums = {a for a in einsum.inputs if is_late(a, rank, ends)}
+    sums = {a for a in einsum.inputs if is_late(a, rank, ends) and _is_sum(cascade, a.tensor)}
     draft = Draft(cascade)
 
     def of(part: Expression) -> Expression | None:
@@ -47,6 +47,19 @@ def centre(cascade: Cascade, name: str, rank: str) -> Cascade:
     return draft.done()
 
 
+def _is_sum(cascade: Cascade, tensor: str) -> bool:
+    """Whether additions make it, which grow with the count of points; of a maximum there is no
+    mean."""
+    if tensor in cascade.inputs:
+        return False
+    einsum = cascade.einsum(tensor)
+    if cascade.tensor(tensor).initial is not None:  # a recurrence
+        return isinstance(einsum.expression, Call) and einsum.expression.operator == "add"
+    if einsum.reduced:
+        return einsum.reduce == "add"
+    return any(_is_sum(cascade, access.tensor) for access in einsum.inputs)
+
+
 def _is_free(part: Expression, gone: set[str]) -> bool:
     return not used(part) & gone
 
@@ -63,10 +76,11 @@ def _known(cascade: Cascade, part: Expression) -> Access | None:
 
 
 def _divided(part: Call, count: Value, gone: set[str], sums: set[Access]) -> Expression | None:
-    """N * X - S as N * (X - S / N); None where not all that is reduced is N times something."""
+    """N * X - S as N * (X - S / N); None where nothing, or not all, that is reduced is N times
+    something."""
     of = chain(part, SUMS)
     sides: list[tuple[Expression, ...]] = []
-    means = 0
+    means = counted = 0
     for side in (of.plus, of.minus):
         made: list[Expression] = []
         for term in side:
@@ -77,10 +91,11 @@ def _divided(part: Call, count: Value, gone: set[str], sums: set[Access]) -> Exp
             factors = chain(term, PRODUCTS)
             if count not in factors.plus:
                 return None
+            counted += 1
             at = factors.plus.index(count)
             rest = (*factors.plus[:at], *factors.plus[at + 1 :])
             made.append(joined(Chain(rest, factors.minus), PRODUCTS))
         sides.append(tuple(made))
-    if not means:
+    if not (means and counted):
         return None
     return Call("mul", (count, joined(Chain(*sides), SUMS)))

@@ -1,7 +1,7 @@
 """Which of the ways of a cascade is taken, and why none is.
 
 Of those that reach the passes that are asked for, the best has the least (passes, error on
-adversarial inputs, operations, state).
+adversarial inputs and on how many it is unstable, operations, state).
 """
 
 from __future__ import annotations

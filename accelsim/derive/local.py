@@ -11,7 +11,7 @@ from accelsim.cascade.operators import OPERATORS
 from accelsim.derive.algebra import DISTRIBUTES, PRODUCTS, SUMS
 from accelsim.derive.corrections import Start, at_step, begun, correction
 from accelsim.derive.draft import Draft, NotApplicableError, statement
-from accelsim.derive.terms import conditions, placed, predicate_of, thinned, used
+from accelsim.derive.terms import conditions, made_of, placed, predicate_of, thinned, used
 
 
 def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
@@ -55,7 +55,7 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
     if einsum.reduced and einsum.reduce not in DISTRIBUTES:
         raise NotApplicableError(f"{name} does not reduce with + or a maximum")
     wanted = [DISTRIBUTES[einsum.reduce]] if einsum.reduced else [PRODUCTS, SUMS]
-    cases = _cases(cascade, locals_)
+    cases = _cases(cascade, name, locals_)
     for group in wanted:
         found = correction(
             einsum.expression, group, locals_, local, lambda access: access, guarded=len(cases) > 1
@@ -79,14 +79,14 @@ def localise(cascade: Cascade, name: str, rank: str) -> Cascade:
     raise NotApplicableError(f"{show_einsum(einsum)}: no correction is known when {of} changes")
 
 
-def _cases(cascade: Cascade, reductions: dict[str, Einsum]) -> list[Start]:
+def _cases(cascade: Cascade, name: str, reductions: dict[str, Einsum]) -> list[Start]:
     """Under predicates: a tile may be of no points at all, and all tiles may."""
 
     def start(access: Access, names: set[str]) -> float:
         identity = OPERATORS[made[access.tensor].reduce].identity if access.tensor in names else 0
         return identity if identity and isinf(identity) else 0
 
-    if not thinned(cascade):
+    if not thinned(cascade, made_of(cascade, {name})):
         return [lambda access: 0]
     tiles = {a.tensor: e for e in reductions.values() for a in e.inputs}
     made = {**reductions, **tiles}

@@ -34,8 +34,10 @@ from accelsim.derive.terms import (
     Chain,
     chain,
     conditions,
+    inputs_of,
     joined,
     looked_at,
+    made_of,
     placed,
     predicate_of,
     replaced,
@@ -80,7 +82,7 @@ class _Run:
         self.kept = [v for v in self.einsum.iterated if v not in self.einsum.reduced]
         self.draft = Draft(cascade)
         self.late = late(cascade, rank)
-        self.guarded = thinned(cascade)
+        self.guarded = thinned(cascade, made_of(cascade, {name}))
         within = {self.step, *self.kept}
         for condition in self.einsum.predicate:
             seen = looked_at(condition, self.einsum, cascade)
@@ -113,14 +115,10 @@ class _Run:
 
         At points that the maximum leaves out there may be none yet, which is no number.
         """
-        needed, new = set(self.references), set(self.references)
-        while new:
-            new = {a.tensor for n in new for a in _inputs(self.cascade, n)} - needed
-            needed |= new
-        for name in needed:
+        for name in made_of(self.cascade, self.references):
             if not isinf(self.cascade.tensor(name).initial or 0):
                 continue
-            of = {name, *(a.tensor for a in _inputs(self.cascade, name))}
+            of = {name, *(a.tensor for a in inputs_of(self.cascade, name))}
             if not {c for one in of for c in predicate_of(self.cascade, one)} <= {
                 *self.einsum.predicate
             }:
@@ -435,7 +433,3 @@ class _Run:
         else:
             self.draft.drop(name)
         return self.draft.done()
-
-
-def _inputs(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
-    return () if tensor in cascade.inputs else cascade.einsum(tensor).inputs

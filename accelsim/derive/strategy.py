@@ -43,12 +43,14 @@ class Cost:
     """In order of weight.
 
     error: class of the relative error on adversarial inputs (an index of trial.CLASSES).
+    unstable: on how many of these inputs the error is of the last class.
     operations, state: of ranks of 64, a cut one of 16 tiles of 64; state: values that a recurrence
     carries, or that wait for the end of a fiber.
     """
 
     passes: float
     error: int
+    unstable: int
     operations: int
     state: int
 
@@ -88,20 +90,27 @@ def ways(cascade: Cascade, rank: str | None = None, parts: Sequence[str] = ()) -
     known = cascade.parts(rank)
     if parts and known != (rank,):
         raise AccelsimError(f"{cascade.name}: {rank} is cut already, into {', '.join(known)}")
-    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {})
+    tried = trial.trials(cascade, {rank: tuple(parts)} if parts else {}, rank=rank)
     every: list[tuple[str, Callable[[_Way], None]]] = [("deferred", _deferred)]
     every.append(("running", _running))
     if parts or known != (rank,):
         every += [("local", _local), ("local, divided in place", _local_in_place)]
     out = []
     for name, go in every:
-        way = _Way(cascade, rank, tuple(parts), tried)
-        if parts:
-            way.cut()
-        go(way)
-        way.do("share", "common subexpressions", transforms.shared)
-        out.append(way.done(name))
+        one = _gone(_Way(cascade, rank, tuple(parts), tried), name, go)
+        if go is _running and one.cost.error == len(trial.CLASSES) - 1:
+            other = _gone(_Way(cascade, rank, tuple(parts), tried), name, _running_as_it_is)
+            one = min(one, other, key=lambda one: one.cost)
+        out.append(one)
     return out
+
+
+def _gone(way: _Way, name: str, go: Callable[[_Way], None]) -> Derivation:
+    if way.parts:
+        way.cut()
+    go(way)
+    way.do("share", "common subexpressions", transforms.shared)
+    return way.done(name)
 
 
 @dataclass
@@ -150,6 +159,12 @@ class _Way:
         if not apart <= TOLERANCE:
             self.stopped[subject] = _off(f"{rewrite} {subject}", self.source.name, apart)
             return False
+        if rewrite == "factor" and self.tried.out_of_range(made):
+            self.stopped[subject] = (
+                f"factor {subject}: a form is known, but gives no number on tiny or huge inputs on "
+                f"which {self.source.name} gives one"
+            )
+            return False
         self.cascade = made
         self.steps.append(Step(rewrite, subject, passes(made).passes.get(self.rank)))
         return True
@@ -184,16 +199,19 @@ class _Way:
 
     def done(self, way: str) -> Derivation:
         count = passes(self.cascade).passes.get(self.rank, 0)
-        error = None if self.tried.unchecked else self.tried.worst(self.cascade)
+        errors = self.tried.errors(self.cascade)
+        error = None if self.tried.unchecked else max(errors, default=0.0)
         missing = {p.name for p in self.cascade.parameters if p.default is None}
         named = with_parameters(self.cascade, {}, trial.MADE_UP[0][0])
         usual = trial.usual_shapes(self.cascade)
         counts = total_counts(self.cascade, {**usual, **named})
         every = (o for e in self.cascade.einsums for o in point_operations(e))
         classes = [word for _, word in trial.CLASSES]
+        last = trial.CLASSES[-2][0]
         cost = Cost(
             passes=float("inf") if count is None else count,
             error=0 if error is None else classes.index(trial.in_a_word(error)),
+            unstable=sum(not one <= last for one in errors),
             operations=sum(counts.values()),
             state=self._state(usual),
         )
@@ -244,8 +262,11 @@ def _off(what: str, source: str, apart: float) -> str:
     )
 
 
-def _open(way: _Way) -> None:
-    """Inline what keeps the rank and needs its end; pull out what is the same for all of it."""
+def _open(way: _Way, multiply: bool = True) -> None:
+    """Inline what keeps the rank and needs its end; pull out what is the same for all of it.
+
+    multiply: whether sums are multiplied out for that.
+    """
     changed = True
     while changed:
         changed = False
@@ -259,7 +280,7 @@ def _open(way: _Way) -> None:
             for name in way.reductions():
                 changed = way.needs_end(name) and (
                     way.do("undo", name, transforms.undo, name)
-                    or way.do("factor", name, transforms.factor, name)
+                    or way.do("factor", name, transforms.factor, name, multiply)
                 )
                 if changed:
                     break
@@ -269,9 +290,14 @@ def _deferred(way: _Way) -> None:
     _open(way)
 
 
-def _running(way: _Way) -> None:
+def _running_as_it_is(way: _Way) -> None:
+    """As `_running`, but (x - mean) * (x - mean) is multiplied out only where it does not run."""
+    _running(way, multiply=False)
+
+
+def _running(way: _Way, multiply: bool = True) -> None:
     """Every reduction that needs the end of another one runs, after those that it needs."""
-    _open(way)
+    _open(way, multiply)
     failed: set[str] = set()
     while True:
         wanted = [n for n in way.reductions() if n not in failed and way.needs_end(n)]
@@ -283,7 +309,9 @@ def _running(way: _Way) -> None:
         if mean and way.do("factor", name, transforms.factor, name):
             continue
         way.do("centre", name, centre, name, way.unit)
-        if not way.do("run", name, run, name, way.unit):
+        if way.do("run", name, run, name, way.unit):
+            continue
+        if multiply or not way.do("factor", name, transforms.factor, name):
             failed.add(name)
 
 

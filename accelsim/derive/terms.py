@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from accelsim.cascade.nodes import (
@@ -157,10 +157,26 @@ def conditions(einsum: Einsum, cascade: Cascade, over: Iterable[str]) -> tuple[W
     return tuple(c for c in einsum.predicate if looked_at(c, einsum, cascade) <= within)
 
 
-def thinned(cascade: Cascade) -> bool:
-    """Whether predicates leave out points of a reduction, which may then be of nothing."""
+def inputs_of(cascade: Cascade, tensor: str) -> tuple[Access, ...]:
+    """What the Einsum that writes a tensor reads; nothing for an input."""
+    return () if tensor in cascade.inputs else cascade.einsum(tensor).inputs
+
+
+def made_of(cascade: Cascade, names: Set[str]) -> set[str]:
+    """These tensors, and what is needed for them."""
+    found = new = set(names)
+    while new:
+        new = {a.tensor for name in new for a in inputs_of(cascade, name)} - found
+        found = found | new
+    return found
+
+
+def thinned(cascade: Cascade, names: Set[str]) -> bool:
+    """Whether predicates leave out points of one of these reductions: it may be of nothing."""
     return any(
-        conditions(e, cascade, {*e.iterated} - {*e.reduced}) != e.predicate for e in cascade.einsums
+        conditions(e, cascade, {*e.iterated} - {*e.reduced}) != e.predicate
+        for e in cascade.einsums
+        if e.name in names
     )
 
 

@@ -164,11 +164,11 @@ def merge(cascade: Cascade, name: str) -> Cascade:
     return draft.done()
 
 
-def factor(cascade: Cascade, name: str) -> Cascade:
+def factor(cascade: Cascade, name: str, multiply: bool = True) -> Cascade:
     """Pull out of a reduction what does not depend on what it reduces: a division is deferred.
 
-    A sum of terms becomes one reduction for each; a product with a sum of which a part can be
-    pulled out is multiplied out.
+    multiply: a sum of terms becomes one reduction for each; a product with a sum of which a part
+    can be pulled out is multiplied out.
     """
     einsum = statement(cascade, name)
     group = DISTRIBUTES.get(einsum.reduce)
@@ -178,7 +178,7 @@ def factor(cascade: Cascade, name: str) -> Cascade:
     gone = set(einsum.reduced)
     kept = set(einsum.iterated) - gone
     draft = Draft(cascade)
-    terms = _terms(einsum.expression, gone) if group is PRODUCTS else None
+    terms = _terms(einsum.expression, gone) if group is PRODUCTS and multiply else None
     signed = terms if terms is not None else [(1, chain(einsum.expression, group))]
     parts: list[list[Expression]] = [[], []]
     pulled = False

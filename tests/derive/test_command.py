@@ -13,6 +13,7 @@ from accelsim import verbs
 from accelsim.analysis import passes
 from accelsim.cascade import cascade_from_text, latex, show
 from accelsim.cli import app, main
+from accelsim.errors import AccelsimError
 
 
 def called(*arguments: str) -> Result:
@@ -245,3 +246,15 @@ def test_what_is_derived_runs_under_the_mapping_as_the_docs_say(
     )
     assert ours.cycles == theirs.cycles
     assert ours.traffic_bytes == theirs.traffic_bytes
+
+
+def test_two_results_are_two_files(tmp_path: Path) -> None:
+    """Also where one path is written in another way."""
+    (tmp_path / "in").mkdir()
+    paths = [str(tmp_path / "one"), str(tmp_path / "in" / ".." / "one")]
+    with pytest.raises(AccelsimError, match="--latex: expected another file than --yaml"):
+        app(
+            ["derive", "mean_variance", "--yaml", paths[0], "--latex", paths[1]],
+            standalone_mode=False,
+        )
+    assert not (tmp_path / "one").exists()

@@ -314,7 +314,7 @@ def test_shapes_that_go_together_are_looked_for() -> None:
 
 
 def test_what_reads_outside_of_its_tensors_is_refused() -> None:
-    with pytest.raises(AccelsimError, match="T reads X where it is not defined, at r = 0, n = 3"):
+    with pytest.raises(AccelsimError, match="T reads X where it is not defined, at r = 0, n = 4"):
         ways(cascade_from_text(text("T[r] = X[r,n+1]")))
     inside = cascade_from_text(text("T[r] = X[r,n+1] | n < N - 1"))
     assert all(one.error == 0 for one in ways(inside))
@@ -346,7 +346,8 @@ def test_means_that_stand_in_expressions(lines: tuple[str, ...], parts: tuple[st
     before = cascade_from_text(text(*lines))
     found = derive(ways(before, "N", parts))
     assert (found.way, found.cost.passes) == ("running", 1)
-    assert (found.error or 0) < 1e-12
+    rounded = "(N * X[r,n] - S[r])" in lines[1]  # 7 * (1e8 + x), in the source itself
+    assert (found.error or 0) < (1e-8 if rounded else 1e-12)
     check(before, found.cascade)
 
 
