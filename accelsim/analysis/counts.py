@@ -155,7 +155,7 @@ def index_values(
         return None
     if not set(tables(whole)) <= set(given) or prod(known) > MOST_VALUES:
         return None
-    grid = np.meshgrid(*(np.arange(n) for n in known), indexing="ij")
+    grid = np.meshgrid(*(np.arange(int(n)) for n in known), indexing="ij")
     at = dict(zip(variables(whole), grid, strict=True))
     return np.unique(evaluate(whole, at, named, given))
 

@@ -80,7 +80,7 @@ def wrong_indices(cascade: Cascade, given: Tables, shapes: Mapping[str, int]) ->
                     raise error.at(einsum.position) from None
                 if found is None:
                     continue
-                extent = shape_of(cascade, rank, shapes) or 0
+                extent = int(shape_of(cascade, rank, shapes) or 0)
                 outside = found[(found < 0) | (found >= extent)]
                 if len(outside):
                     what = f"{einsum.name} reads {access.tensor} at {show_whole(index.whole)}"

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from accelsim.errors import AccelsimError, nearest, shown
+from accelsim.errors import AccelsimError, SpecError, nearest, shown
 from accelsim.explore.axes import Axis, axis_of
 from accelsim.explore.constraint import Constraint, read
+from accelsim.spec import Document
 from accelsim.spec.studies import SweepSpec
 
 Kind = Literal["int64", "float64", "string", "bool"]
@@ -100,14 +101,18 @@ AGAINST_BOUNDS = (
 
 
 def table(
-    sweep: SweepSpec, units: Iterable[str], outputs: Iterable[str], parts: Iterable[str] = ()
+    document: Document[SweepSpec],
+    units: Iterable[str],
+    outputs: Iterable[str],
+    parts: Iterable[str] = (),
 ) -> Table:
     """The columns of a sweep. units: of its machines. outputs: of its cascades, where it executes.
 
     parts: measures of its breakdown.
 
-    Raises AccelsimError for an axis that has a column's name.
+    Raises SpecError for an axis that has a column's name.
     """
+    sweep = document.spec
     axes = [axis_of(name, form) for name, form in sweep.axes.items()]
     named = {axis.name for axis in axes}
     shown = dict(sweep.columns)
@@ -133,7 +138,8 @@ def table(
             shown.setdefault(measure, measure)
     for name in shown:
         if name in named:
-            raise AccelsimError(f"axes.{name}: {name} is a measure; give the axis another name")
+            message = f"axes.{name}: {name} is a measure; give the axis another name"
+            raise SpecError(document.source.fault(("axes", name), message, key=True))
     measures = [Column(name, _kind(of), of, name in asked) for name, of in shown.items()]
     taken = {*named, *shown}
     point, feasible, error = (_free(name, taken) for name in ("point", "feasible", "error"))

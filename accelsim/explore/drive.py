@@ -66,9 +66,8 @@ class Plan:
 
     def solver(self, renamed: Renamed = ()) -> Solver:
         """Rows of ranges of points. renamed: as for `Solver`."""
-        sweep = self.document.spec
-        table = _table(sweep, self.found)
-        return Solver(space.of(sweep), table, self.evaluate, self.of_machines, renamed)
+        table = _table(self.document, self.found)
+        return Solver(space.of(self.document.spec), table, self.evaluate, self.of_machines, renamed)
 
 
 def plan(document: Document, evaluate: Measure | None = None) -> Plan:
@@ -76,16 +75,16 @@ def plan(document: Document, evaluate: Measure | None = None) -> Plan:
     sweep, found = document.spec, inputs.of(document)
     if evaluate is not None:
         return Plan(document, found, evaluate, None)
-    table = _table(sweep, found)
+    table = _table(document, found)
     by_run = any("." in column.measure for column in table.measures)
     of_machines = None if sweep.execute is not None else OfMachines(document)
     return Plan(document, found, Evaluate(document, _wanted(table), by_run=by_run), of_machines)
 
 
-def _table(sweep: SweepSpec, found: Inputs) -> columns.Table:
-    of_study = _breakdown(sweep, found)
+def _table(document: Document, found: Inputs) -> columns.Table:
+    of_study = _breakdown(document.spec, found)
     parts = [*columns.AGAINST_BOUNDS, *breakdown.measures(of_study)] if of_study else []
-    return columns.table(sweep, found.units, found.outputs, parts)
+    return columns.table(document, found.units, found.outputs, parts)
 
 
 def _breakdown(sweep: SweepSpec, found: Inputs) -> Breakdown:

@@ -162,16 +162,27 @@ class Evaluate:
         given = zip(*(point.numbers for point in points), strict=True)
         inputs = {str(n): list(column) for n, column in enumerate(given)}
         before = replay.runs
-        for found in replay(inputs, len(points)):
-            own = [points[row] for row in found.rows.tolist()]
-            if "error" in found.results:
-                yield from ((p, {"error": text}) for p, text in _told(found, own))
-                continue
-            names = [name for name in found.results if self._wanted is None or name in self._wanted]
-            of_each = (_plain(found[name], len(own)) for name in names)
-            for point, *values in zip(own, *of_each, strict=True):
-                yield point, dict(zip(names, values, strict=True))
+        done: list[tuple[_Point, Row]] = []
+        try:
+            for found in replay(inputs, len(points)):
+                done += self._rows(found, [points[row] for row in found.rows.tolist()])
+        except Exception:
+            # What cannot be done with traced numbers may well be done with plain ones; and where it
+            # cannot, the error is that of the points for which it is so.
+            plan.replays[forms] = None
+            known = {point.number for point, _ in done}
+            done += [(p, self._alone(p.axes)) for p in points if p.number not in known]
         self.runs += replay.runs - before
+        yield from done
+
+    def _rows(self, found: Found, points: list[_Point]) -> Iterator[tuple[_Point, Row]]:
+        if "error" in found.results:
+            yield from ((p, {"error": text}) for p, text in _told(found, points))
+            return
+        names = [name for name in found.results if self._wanted is None or name in self._wanted]
+        of_each = (_plain(found[name], len(points)) for name in names)
+        for point, *values in zip(points, *of_each, strict=True):
+            yield point, dict(zip(names, values, strict=True))
 
     def _plan(self, axes: Row) -> _Plan | str:
         try:

@@ -19,6 +19,7 @@ SANDBOX: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
     "lock_configuration": "true",
 }
+ZONED = "TIMESTAMP WITH TIME ZONE"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,14 @@ def query(folder: Path, sql: str) -> Found:
             got = ", ".join(kind.name for kind in types) or "nothing"
             raise AccelsimError(f"query: expected one SELECT over results, got {got}")
         answer = connection.execute(statements[0])
-        names = [one[0] for one in answer.description or ()]
+        description = answer.description or ()
+        names = [one[0] for one in description]
+        # DuckDB gives such only with a package of time zones, which nothing else needs.
+        zoned = [one[0] for one in description if ZONED in str(one[1])]
+        if zoned:
+            help = ("for example, CAST(... AS TIMESTAMP), or CAST(... AS VARCHAR)",)
+            message = f"query: {zoned[0]}: expected no {ZONED}"
+            raise AccelsimError(Fault(message, help=help))
     except duckdb.Error as error:
         help = (f"columns of results: {', '.join(column.name for column in target.columns)}",)
         raise AccelsimError(Fault(f"query: {str(error).strip()}", help=help)) from None

@@ -138,9 +138,9 @@ def _together(
     cascade = nesting.cascade
     ranks = {v: cascade.rank_of(v) for v in sorted(group)}
     shape = {}
-    for variable, rank in ranks.items():
+    for variable, rank in ranks.items():  # int(): a traced number in an array is a decision
         padded = prod(extents[part] for part in nesting.parts[rank])
-        shape[variable] = min(numbers.named.get(rank, padded), padded)
+        shape[variable] = int(min(numbers.named.get(rank, padded), padded))
     length = prod(shape.values())
     if length > MOST_POINTS:
         message = f"it depends on {length:,} combinations of coordinates"
@@ -155,7 +155,8 @@ def _together(
                 columns.append(np.broadcast_to(np.asarray(found, np.int64), (length,)))
                 # What a predicate looks at may be outside: it can leave that out.
                 readers = [e for e in nesting.einsums if access in e.inputs]
-                limit = None if any(e.predicate for e in readers) else numbers.named.get(rank)
+                named = None if any(e.predicate for e in readers) else numbers.named.get(rank)
+                limit = named if named is None else int(named)
                 if limit is not None and not 0 <= columns[-1].min() <= columns[-1].max() < limit:
                     wrong = columns[-1].min() if columns[-1].min() < 0 else columns[-1].max()
                     raise AccelsimError(f"it is {wrong}, outside of {rank} = {limit}")
@@ -166,8 +167,8 @@ def _together(
         for variable, rank in ranks.items():
             parts = nesting.parts[rank]
             if loop.rank in parts:
-                inside = prod(extents[p] for p in parts[parts.index(loop.rank) + 1 :])
+                inside = int(prod(extents[p] for p in parts[parts.index(loop.rank) + 1 :]))
                 loops.append(number)
-                places.append(points[variable] // inside % loop.trips)
+                places.append(points[variable] // inside % int(loop.trips))
     at = np.stack(places, axis=1) if places else np.zeros((length, 0), np.int64)
     return Reads(tuple(loops), at, _number(np.stack(columns, axis=1)), 1)

@@ -47,5 +47,8 @@ class Points:
         (rows,) = np.nonzero(self.point == point)
         if not len(rows):
             least, most = int(self.point.min()), int(self.point.max())
-            raise AccelsimError(f"no point {point}: {self.name} has {least} to {most}")
+            message = f"no point {point}: {self.name} has {least} to {most}"
+            if least < point < most:
+                message += ", but no row of this one: a constraint leaves it out, or it has not run"
+            raise AccelsimError(message)
         return int(rows[0])

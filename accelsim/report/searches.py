@@ -5,30 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.tables import rows_table
+from accelsim.report.tables import rows_table, titled
 
 
 def search_table(found: dict[str, Any]) -> RenderableType:
     """An outcome as JSON: its values, what is proved, what was tried, and the best mapping."""
-    table = Table(title=found["search"], show_header=False, title_justify="left")
-    table.add_row("result", found["claim"])
+    table = titled(found["search"], show_header=False)
+    table.add_row("result", Text(found["claim"]))
     front = found["front"]
     names = [name for name in front[0] if name != "mapping"] if front else []
     for name in names:
         values = [one[name] for one in front]
         ends = dict.fromkeys((min(values), max(values)))
         said = " to ".join(map(_number, ends))
-        table.add_row(name, said)
+        table.add_row(Text(name), said)
     if found["no_other_below_cycles"] is not None:
         table.add_row("not tried", f"none is below {found['no_other_below_cycles']:,.0f} cycles")
     table.add_row("space", f"{found['candidates']:,} mappings")
     table.add_row("simulated", f"{found['simulated']:,}")
     table.add_row("never looked at", f"{found['never_looked_at']:,}")
     for why, number in found["illegal"].items():
-        table.add_row("refused", f"{number:,} x {why}")
+        table.add_row("refused", Text(f"{number:,} x {why}"))
     parts: list[RenderableType] = [table]
     if len(front) > 1:
         rows = [{name: _number(one[name]) for name in names} for one in front]

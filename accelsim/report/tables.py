@@ -18,11 +18,11 @@ def result_table(result: Result) -> RenderableType:
     """The result of a run."""
     parts: list[RenderableType] = []
     for found in tables(result):
-        table = Table(title=found.title, show_header=bool(found.header), title_justify="left")
+        table = titled(found.title, show_header=bool(found.header))
         for number, column in enumerate(found.header):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(Text(column), justify="right" if number else "left")
         for row in found.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         parts.append(table)
     return Group(*parts, *(Text(f"note: {note}") for note in result.notes))
 
@@ -59,12 +59,18 @@ def _cache_line(cache: dict[str, Any]) -> str:
 
 def rows_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     """Like records as a table; columns from the first."""
-    table = Table(title=title or None, title_justify="left")
+    table = titled(title)
     for number, column in enumerate(rows[0] if rows else ()):
-        table.add_column(column, no_wrap=number == 0)  # names are copied from here
+        table.add_column(Text(column), no_wrap=number == 0)  # names are copied from here
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     return table
+
+
+def titled(title: str, *, show_header: bool = True) -> Table:
+    """An empty table. What stands in it has to be Text: in a str, Rich reads marks, such as [b]."""
+    shown = Text(title, style="table.title") if title else None
+    return Table(title=shown, show_header=show_header, title_justify="left")
 
 
 def shortened(source: str) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from accelsim import verbs
 from accelsim.explore import space
 from accelsim.explore.evaluate import Evaluate
 from accelsim.explore.pointwise import Pointwise
 from accelsim.explore.reading import load
+from accelsim.traced import Traced
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +123,61 @@ def test_random_axes(tmp_path: Path, run: int) -> None:
         "bandwidth": [f"{n} GB/s" for n in rng.sample(range(1, 900), 2)],
     }
     assert check(written(tmp_path, axes, FUSEMAX), 12, run).alone == 0
+
+
+GROUPED = """
+  - workload: llama3-8b
+    runs:
+      attention:
+        mapping: {mapping}
+        set:
+          - {setting}={{n}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("workload.ranks.H", [8, 16, 32, 64]),
+        ("workload.ranks.G", [1, 2, 4, 8, 3]),
+        ("mapping.partition.H.H0", [1, 2, 4, 8]),
+    ],
+)
+@pytest.mark.parametrize("mapping", ["fusemax__attention_grouped", "gpu_like__attention_grouped"])
+def test_numbers_that_computed_indices_are_made_of(
+    tmp_path: Path, mapping: str, setting: str, values: list[int]
+) -> None:
+    axes = {"seq_len": [1024], "n": values}
+    cases = GROUPED.format(mapping=mapping, setting=setting)
+    assert check(written(tmp_path, axes, cases), 5).alone == 0
+
+
+def test_other_numbers_beside_computed_indices_decide_nothing(tmp_path: Path) -> None:
+    axes = {"seq_len": [1024], "n": [f"{n} GB/s" for n in range(100, 140)]}
+    cases = GROUPED.format(
+        mapping="fusemax__attention_grouped", setting="arch.levels.dram.bandwidth"
+    )
+    evaluate = check(written(tmp_path, axes, cases), 5)
+    assert evaluate.alone == 0
+    assert evaluate.runs < 10
+
+
+def test_what_fails_with_traced_numbers_alone_is_run_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 64 MiB; points that had been done by then keep their rows."""
+
+    def measured(*given: Any) -> Any:
+        buffer = given[0].machine.level("global_buffer").capacity_bytes
+        if isinstance(buffer, Traced) and buffer == 64 << 20:
+            raise TypeError("planted")
+        return plain(*given)
+
+    plain = verbs.measured
+    monkeypatch.setattr(verbs, "measured", measured)
+    axes = {"seq_len": [4096], "P1": [1], "buffer": [8, 16, 64, 128], "dim": [64, 100]}
+    evaluate = check(written(tmp_path, axes | {"bandwidth": ["25 GiB/s"]}, FUSEMAX), 8)
+    assert 0 < evaluate.alone <= 8
 
 
 @pytest.mark.parametrize("name", ["fusemax/attention", "sqa/attention", "gna/fusemax"])

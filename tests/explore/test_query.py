@@ -43,6 +43,16 @@ def test_an_answer_as_json_and_csv(out: Path, tmp_path: Path) -> None:
     assert "kind" in asked(out, "DESCRIBE results").stdout
 
 
+@pytest.mark.parametrize("text", ["[/x]", "[b,h]", "[bold]x", ":smile:", "\\[b]"])
+def test_texts_are_shown_as_they_are(out: Path, text: str) -> None:
+    """Cells, names of columns, and the folder's own, none of which are marks for Rich."""
+    out = out.rename(out.with_name("[b]out"))
+    sql = f"SELECT '{text}' AS \"{text}\""
+    title, *lines = asked(out, sql).stdout.splitlines()
+    assert title.strip() == "[b]out"
+    assert sum(text in line for line in lines) == 2
+
+
 def test_rows_that_failed_are_empty(out: Path) -> None:
     sql = "SELECT * FROM results WHERE a = 7 AND kind = 'z'"
     (row,) = json.loads(asked(out, sql, "--json").stdout)
@@ -93,6 +103,8 @@ def test_no_rows_yet(out: Path) -> None:
         ("SELECT * FROM read_csv('{out}/study.json')", "Permission Error"),
         ("SELECT * FROM glob('{out}/*')", "Permission Error"),
         ("SELECT * FROM target", "target"),
+        ("SELECT now() AS t", "query: t: expected no TIMESTAMP WITH TIME ZONE"),
+        ("SELECT [now()] AS t", "query: t: expected no TIMESTAMP WITH TIME ZONE"),
         ("SELECT CAST(kind AS INT) FROM results", "Conversion Error"),
     ],
 )

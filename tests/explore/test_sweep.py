@@ -97,6 +97,16 @@ def test_command_writes_rows(tmp_path: Path) -> None:
     assert [str(r["cycles"]) for r in json.loads(shown.stdout)] == [r["cycles"] for r in rows]
 
 
+def test_an_axis_with_the_name_of_a_column_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP.replace("seq_len: [", "cycles: [1], seq_len: ["))
+    with pytest.raises(
+        AccelsimError, match=r"sweep\.yaml:\d+:\d+: axes\.cycles: cycles is a measure"
+    ):
+        explore.run(explore.load(str(path)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 ROWS = [
     {"design": d, "n": n, "t": t}
     for d, n, t in (("a", 1, 8.0), ("a", 2, 9.0), ("b", 1, 2.0), ("b", 2, 3.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def test_a_point_is_found_by_its_number(tmp_path: Path) -> None:
     assert found.row(49) == 49
     with pytest.raises(AccelsimError, match=r"no point 50: .* has 0 to 49"):
         found.row(50)
+    some = dataclasses.replace(found, point=2 * found.point)
+    assert some.row(98) == 49
+    with pytest.raises(AccelsimError, match=r"has 0 to 98, but no row of this one: a constraint"):
+        some.row(7)
+    with pytest.raises(AccelsimError, match=r"has 0 to 98$"):
+        some.row(99)
 
 
 def edit(folder: Path, **changes: object) -> None:
