@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def search(
     outcome = searches.run(problem, out=out, resume=resume, workers=workers, told=_told())
     if save is not None and outcome.front:
         write_output(save, outcome.file(save))
-        print(f"the best mapping: {save}", file=sys.stderr)
+        print(f"the best mapping: {save}; to run it: {outcome.command(save)}", file=sys.stderr)
     if save_all is not None:
         for number in range(len(outcome.front)):
             path = save_all / f"{problem.spec.search}_{number + 1}.yaml"
@@ -93,6 +94,11 @@ def _show(outcome: Outcome) -> None:
     Console().print(search_table(outcome.as_json()))
 
 
+def _whole(value: float) -> str:
+    """A value as the result has it: cycles rounded up."""
+    return f"{ceil(value):,}"
+
+
 def _told() -> Callable[[Progress], None]:
     """A line every few seconds: how much is tried, the best, what could still be better."""
     after = monotonic() + LINE_SECONDS
@@ -104,7 +110,7 @@ def _told() -> Callable[[Progress], None]:
         after = monotonic() + LINE_SECONDS
         rate = now.tried / max(now.seconds, 1e-9)
         left = (now.budget - now.tried) / max(rate, 1e-9)
-        best = "none legal yet" if now.best is None else f"best {now.best[0]:,.0f}"
+        best = "none legal yet" if now.best is None else f"best {_whole(now.best[0])}"
         least = "" if now.least is None else f", nothing left is below {now.least:,.0f}"
         print(
             f"{now.tried:,} of at most {now.budget:,} mappings, {rate:,.0f}/s, "

@@ -41,6 +41,13 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
+def _stage(stage: int | dict[str, int]) -> str:
+    """`stage 2`, or of several loops `stage P1: 1, M1: 2`."""
+    if isinstance(stage, dict):
+        return "stage " + ", ".join(f"{loop}: {number}" for loop, number in stage.items())
+    return f"stage {stage}"
+
+
 def _mapping(mapping: dict[str, Any]) -> list[str]:
     """A mapping in a few lines: parts, then each phase's loops, Einsums by unit, storage."""
     out = []
@@ -50,7 +57,7 @@ def _mapping(mapping: dict[str, Any]) -> list[str]:
         out.append(f"{name}: loops {', '.join(phase['loops'])}")
         units: dict[str, list[str]] = {}
         for einsum, binding in phase["einsums"].items():
-            stage = f" (stage {binding['stage']})" if "stage" in binding else ""
+            stage = f" ({_stage(binding['stage'])})" if "stage" in binding else ""
             units.setdefault(binding["unit"], []).append(f"{einsum}{stage}")
         out += [f"  {unit}: {', '.join(einsums)}" for unit, einsums in units.items()]
         kept = [

@@ -8,12 +8,12 @@ before it leave. Source: Deb et al., "A fast and elitist multiobjective genetic 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.errors import AccelsimError
 from accelsim.explore.search.evaluate import Found
 from accelsim.explore.search.pool import Pool
 from accelsim.explore.search.space import Candidate, Group, Space
@@ -30,17 +30,19 @@ IDLE = 40
 """So many generations without a mapping that is new, and the search ends."""
 
 
+def installed() -> bool:
+    """Whether there is what breeding needs."""
+    return find_spec("pymoo") is not None
+
+
 def breed(searching: _Search, asked: Pool) -> None:
-    """Breed until the budget is spent. What was found before takes part."""
-    try:
-        from pymoo.algorithms.moo.nsga2 import NSGA2
-        from pymoo.core.evaluator import Evaluator
-        from pymoo.core.problem import Problem
-        from pymoo.problems.static import StaticProblem
-        from pymoo.termination import get_termination
-    except ImportError:
-        message = "NSGA-II, for what is too large to try all of it, needs pymoo"
-        raise AccelsimError(f"{message}: pip install 'accelsim[search]'") from None
+    """Breed until the budget is spent. What was found before takes part. Needs pymoo."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.core.evaluator import Evaluator
+    from pymoo.core.problem import Problem
+    from pymoo.problems.static import StaticProblem
+    from pymoo.termination import get_termination
+
     space, spec = searching.space, searching.problem.spec
     many = 1 + PER_EINSUM * len(searching.problem.names)
     chance = np.random.default_rng(spec.seed)
@@ -65,9 +67,13 @@ def breed(searching: _Search, asked: Pool) -> None:
                 candidates[number] = decoded(space, rows[number])
         people.set("X", rows)
         new = [one for one in dict.fromkeys(candidates) if one not in known]
+        rest = spec.budget.points - searching.tried
+        new, cut = new[:rest], len(new) > rest
         for candidate, found in zip(new, searching.record.answers(new, asked.one), strict=True):
             known[candidate] = found
             searching.add(candidate, found)
+        if cut:
+            break
         idle = 0 if new else idle + 1
         values, broken = _scores([known[one] for one in candidates], len(spec.objectives))
         Evaluator().eval(StaticProblem(shape, F=values, G=broken), people)

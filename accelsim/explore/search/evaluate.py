@@ -66,13 +66,18 @@ class Evaluate:
         self.writer = Writer(problem, self.bounds)
         self._wanted = tuple(problem.spec.objectives)
 
-    def all_pipelines(self, candidate: Candidate) -> Found:
-        """The best of a candidate with any pipeline of its last phase. Of equals, the first."""
+    def all_pipelines(self, candidate: Candidate, most: int) -> Found:
+        """The best of a candidate with any pipeline of its last phase. Of equals, the first.
+
+        most: pipelines that are tried; the same as one before is not.
+        """
         found = Found()
         illegal: Counter[str] = Counter()
         seen: set[str] = set()
         last = candidate.groups[-1]
         for number, (late, newest) in enumerate(self.space.pipelines):
+            if found.simulated + illegal.total() == most:
+                break
             groups = (*candidate.groups[:-1], replace(last, late=late, newest=newest))
             try:
                 values = self.writer.values(replace(candidate, groups=groups))
@@ -82,7 +87,7 @@ class Evaluate:
                     continue
                 seen.add(text)
                 numbers = self.measured(values)
-            except AccelsimError as error:
+            except Exception as error:
                 illegal[rule(error)] += 1
                 continue
             found.add(numbers, number)
@@ -95,7 +100,7 @@ class Evaluate:
         found = Found()
         try:
             values = self.measured(self.writer.values(candidate))
-        except AccelsimError as error:
+        except Exception as error:
             return Found(illegal={rule(error): 1})
         found.add(values, self.space.pipelines.index((last.late, last.newest)))
         return found
@@ -113,8 +118,14 @@ class Evaluate:
         return [float(known[name]) for name in self._wanted]
 
 
-def rule(error: AccelsimError) -> str:
-    """Which rule refused a mapping: its message without names and numbers."""
+def rule(error: Exception) -> str:
+    """Which rule refused a mapping: its message without names and numbers.
+
+    What is no AccelsimError is a fault of the code. It costs that candidate, not the search.
+    """
+    if not isinstance(error, AccelsimError):
+        first = next(iter(str(error).splitlines()), "")
+        return f"internal error: {type(error).__name__}: {first}"
     message = error.faults[0].message
     for mark, said in RULES:
         if mark in message:

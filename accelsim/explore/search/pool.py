@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import Protocol
 
@@ -18,9 +19,9 @@ from accelsim.explore.search.space import Candidate
 
 
 class Pool(Protocol):
-    """pipelines: of each, any pipeline of its last phase; one: just as they are."""
+    """pipelines: of each, any pipeline of its last phase, up to so many; one: just as they are."""
 
-    def pipelines(self, candidates: Sequence[Candidate]) -> list[Found]: ...
+    def pipelines(self, candidates: Sequence[Candidate], most: int) -> list[Found]: ...
 
     def one(self, candidates: Sequence[Candidate]) -> list[Found]: ...
 
@@ -31,8 +32,8 @@ class Here:
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
 
-    def pipelines(self, candidates: Sequence[Candidate]) -> list[Found]:
-        return [self._evaluate.all_pipelines(candidate) for candidate in candidates]
+    def pipelines(self, candidates: Sequence[Candidate], most: int) -> list[Found]:
+        return [self._evaluate.all_pipelines(candidate, most) for candidate in candidates]
 
     def one(self, candidates: Sequence[Candidate]) -> list[Found]:
         return [self._evaluate.just(candidate) for candidate in candidates]
@@ -44,8 +45,8 @@ class Processes:
     def __init__(self, executor: ProcessPoolExecutor) -> None:
         self._executor = executor
 
-    def pipelines(self, candidates: Sequence[Candidate]) -> list[Found]:
-        return self._asked(_pipelines, candidates)
+    def pipelines(self, candidates: Sequence[Candidate], most: int) -> list[Found]:
+        return self._asked(partial(_pipelines, most=most), candidates)
 
     def one(self, candidates: Sequence[Candidate]) -> list[Found]:
         return self._asked(_one, candidates)
@@ -92,8 +93,8 @@ def _begin(problem: Problem) -> None:
     _own[:] = [Evaluate(problem)]
 
 
-def _pipelines(candidate: Candidate) -> Found:
-    return _own[0].all_pipelines(candidate)
+def _pipelines(candidate: Candidate, most: int) -> Found:
+    return _own[0].all_pipelines(candidate, most)
 
 
 def _one(candidate: Candidate) -> Found:

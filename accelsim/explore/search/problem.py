@@ -291,6 +291,25 @@ def _loop_faults(document: Document, built: Cascade, tilings: Sequence[Tiling]) 
             yield document.source.fault(at, message, help=nearest(loop, known))
         elif loop in loops[:index]:
             yield document.source.fault(at, f"loops: {loop} stands twice")
+    cut_parts = next((cut.parts for cut in tilings if cut.wrong is None), None)
+    if not loops or cut_parts is None:
+        return
+    for rank, name in _recurrences(built).items():
+        missing = [part for part in cut_parts[rank] if part not in loops]
+        if missing:
+            message = f"loops: {', '.join(missing)} missing: {name} is a recurrence along {rank}"
+            yield document.source.fault(("loops",), message, key=True)
+
+
+def _recurrences(built: Cascade) -> dict[str, str]:
+    """Rank -> the first Einsum that reads along it what it made a step before."""
+    found: dict[str, str] = {}
+    for einsum in built.einsums:
+        if any(access.tensor == einsum.name for access in einsum.inputs):
+            for index in einsum.output.indices:
+                if isinstance(index, At) and index.offset:
+                    found.setdefault(built.rank_of(index.variable), einsum.name)
+    return found
 
 
 def _all_units(wanted: SearchSpec) -> list[str]:

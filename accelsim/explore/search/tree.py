@@ -8,7 +8,7 @@ every time. Under the nodes that are left when no bound is below the best nothin
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from accelsim.explore.search.bounds import Bounds, group_of
@@ -44,6 +44,8 @@ class Tree:
         self.space = space
         self.bounds = bounds
         self.made = 0
+        self.last = 0.0
+        """Bound of the last candidate that was given out."""
         self._heap: list[Entry] = []
         for tiling, cut in enumerate(space.problem.tilings):
             if cut.wrong is None:
@@ -59,21 +61,30 @@ class Tree:
         """Whether no node is left with a bound below that."""
         return not self._heap or self._heap[0][0] >= below
 
-    def leaves(self, most: int, below: float, nodes: int) -> list[Candidate]:
+    def leaves(
+        self, most: int, below: float, nodes: int, over: Callable[[], bool]
+    ) -> list[Candidate]:
         """The next candidates, up to so many, of which all is decided but the last pipeline.
 
-        below: a bound of that or more is of no use. nodes: that may be made, in all.
+        below: a bound of that or more is of no use. nodes: that may be made, in all. over: asked
+        at each node, whether the walk ends here; what it would have looked at next is left.
         """
         out: list[Candidate] = []
-        while len(out) < most and self.made < nodes and not self.settled(below):
+        while len(out) < most and self.made < nodes and not self.settled(below) and not over():
             bound, place, node = heapq.heappop(self._heap)
             if self._is_leaf(node):
                 out.append(self._candidate(node))
+                self.last = bound
                 continue
+            entries: list[Entry] = []
             for number, (child, child_bound) in enumerate(self._children(node)):
-                entry = (max(bound, child_bound), (*place, number), child)
+                entries.append((max(bound, child_bound), (*place, number), child))
+                if over():
+                    heapq.heappush(self._heap, (bound, place, node))
+                    return out
+            for entry in entries:
                 heapq.heappush(self._heap, entry)
-                self.made += 1
+            self.made += len(entries)
         return out
 
     def _is_leaf(self, node: Node) -> bool:
