@@ -14,7 +14,7 @@ from accelsim.report.tables import rows_table
 def search_table(found: dict[str, Any]) -> RenderableType:
     """An outcome as JSON: its values, what is proved, what was tried, and the best mapping."""
     table = Table(title=found["search"], show_header=False, title_justify="left")
-    table.add_row("result", found["claim"])
+    table.add_row("result", Text(found["claim"]))  # as it is: brackets are no markup
     front = found["front"]
     names = [name for name in front[0] if name != "mapping"] if front else []
     for name in names:
@@ -28,7 +28,7 @@ def search_table(found: dict[str, Any]) -> RenderableType:
     table.add_row("simulated", f"{found['simulated']:,}")
     table.add_row("never looked at", f"{found['never_looked_at']:,}")
     for why, number in found["illegal"].items():
-        table.add_row("refused", Text(f"{number:,} x {why}"))  # a message may hold brackets
+        table.add_row("refused", Text(f"{number:,} x {why}"))
     parts: list[RenderableType] = [table]
     if len(front) > 1:
         rows = [{name: _number(one[name]) for name in names} for one in front]
