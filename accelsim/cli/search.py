@@ -109,12 +109,11 @@ def _told() -> Callable[[Progress], None]:
             return
         after = monotonic() + LINE_SECONDS
         rate = now.tried / max(now.seconds, 1e-9)
-        left = (now.budget - now.tried) / max(rate, 1e-9)
+        left = f", at most {(now.budget - now.tried) / rate:,.0f} s left" if now.tried else ""
         best = "none legal yet" if now.best is None else f"best {_whole(now.best[0])}"
         least = "" if now.least is None else f", nothing left is below {now.least:,.0f}"
         print(
-            f"{now.tried:,} of at most {now.budget:,} mappings, {rate:,.0f}/s, "
-            f"at most {left:,.0f} s left; {best}{least}",
+            f"{now.tried:,} of at most {now.budget:,} mappings, {rate:,.0f}/s{left}; {best}{least}",
             file=sys.stderr,
         )
 
