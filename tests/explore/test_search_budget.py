@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from itertools import count
-from math import ceil
 from pathlib import Path
 
 import pytest
@@ -37,17 +36,12 @@ def test_no_more_are_tried_than_the_budget(points: int, method: str, small: Path
 
 
 def test_a_bound_that_nothing_beats_proves_it_at_the_budgets_end(small: Path) -> None:
-    """There are budgets that are spent to the last mapping, and all is proved."""
-    ended = set()
-    for points in range(18, 27):
-        text = SMALL + f"method: exhaustive\nbudget: {{points: {points}}}\n"
+    """The first mapping takes 286.6 cycles, and none that is left below 272.6: 4.9 % less."""
+    for within, settled in (("0.05", "optimal"), ("0.04", "budget")):
+        text = SMALL + f"method: exhaustive\nwithin: {within}\nbudget: {{points: 1}}\n"
         outcome = search.run(search.load_text(text, str(small / "s.yaml")))
-        assert outcome.least is not None
-        beaten = ceil(outcome.front[0][0][0]) > ceil(outcome.least)
-        assert outcome.settled == ("budget" if beaten else "optimal")
-        if outcome.counts.tried == points:
-            ended.add(outcome.settled)
-    assert ended == {"budget", "optimal"}
+        assert outcome.counts.tried == 1
+        assert outcome.settled == settled
 
 
 def test_what_the_code_fails_on_is_refused(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
