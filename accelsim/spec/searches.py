@@ -13,8 +13,8 @@ from accelsim.spec.scalars import Name, Rank, Rate, Shape, Size, Text
 class BudgetSpec(Record):
     """What a search may spend.
 
-    points: mappings that it simulates. seconds: of wall time; what is found then depends on the
-    machine that searches.
+    points: mappings that it tries, illegal ones included. seconds: of wall time; what is found then
+    depends on the machine that searches.
     """
 
     points: Annotated[int, Field(strict=True, ge=1)] = 20_000
