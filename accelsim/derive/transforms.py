@@ -155,6 +155,7 @@ def merge(cascade: Cascade, name: str) -> Cascade:
     gone = set(einsum.reduced)
     if gone & set(reader.iterated):
         raise NotApplicableError(f"{name} and {reader.name} both go over {', '.join(sorted(gone))}")
+    _keep_tiles(cascade, name, gone, set(reader.iterated) - used(here[0]))
     new = placed(einsum.expression, _at(einsum, here[0]))
     if new is None:
         raise NotApplicableError(f"{reader.name} reads {name} at an end")
@@ -194,6 +195,7 @@ def factor(cascade: Cascade, name: str, multiply: bool = True) -> Cascade:
         seen = Einsum(einsum.output, expression)
         if set(seen.iterated) != set(einsum.iterated):
             raise NotApplicableError(f"{name}: a term does not go over {', '.join(sorted(gone))}")
+        _keep_tiles(cascade, name, gone, kept - used(expression))
         over = [
             v
             for v in einsum.iterated
@@ -330,6 +332,7 @@ def split(cascade: Cascade, name: str, inner: Sequence[str]) -> Cascade:
     if not any(sides[0][0] + sides[1][0]):
         raise NotApplicableError(f"{name}: nothing of it depends on {', '.join(inner)}")
     inside = joined(Chain(tuple(sides[0][0]), tuple(sides[1][0])), group or SUMS)
+    _keep_tiles(cascade, name, gone, set(einsum.iterated) - gone - used(inside))
     needed = used(inside) | {v for c in einsum.predicate for v in looked_at(c, einsum, cascade)}
     over = [v for v in einsum.iterated if v not in gone and v in needed]
     local = draft.add(f"L{name}", over, inside, reduce=einsum.reduce, predicate=einsum.predicate)
@@ -456,6 +459,15 @@ def _shared(cascade: Cascade, text: str, call: Call, tensor: str | None) -> Casc
             return None
         draft.einsums[reader.name] = made
     return draft.done()
+
+
+def _keep_tiles(cascade: Cascade, name: str, gone: set[str], apart: set[str]) -> None:
+    """Raise NotApplicableError where a reduction over `gone` parts, without others of their rank,
+    would go over points beyond its end: a last tile may not be full."""
+    cut = dict(cascade.partitions)
+    roots, others = ({cascade.root(cascade.rank_of(v)) for v in own} for own in (gone, apart))
+    for root in sorted(roots & others & cut.keys()):
+        raise NotApplicableError(f"{name}: the last tile of {root} would be taken for a full one")
 
 
 def _is_plain(cascade: Cascade, name: str) -> None:

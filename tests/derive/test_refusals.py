@@ -115,6 +115,12 @@ REFUSALS: tuple[tuple[Callable[[], Cascade], str], ...] = (
     ),
     # factor
     (
+        lambda: factor(
+            rows("P[r,n1] = X[r,n1,n0]", "T[r,n0] = X[r,n1,n0] + U[r] * P[r,n1]", cut=True), "T"
+        ),
+        "T: the last tile of N would be taken for a full one",
+    ),
+    (
         lambda: factor(rows("T[r] = X[r,n] * W[n]"), "T"),
         "T: all of it depends on n",
     ),
