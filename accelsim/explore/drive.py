@@ -231,8 +231,6 @@ def _solved(
     if told is not None:
         told(done, total)
     while queue or executor.busy:
-        if time.monotonic() >= deadline:
-            queue.clear()
         while queue and executor.free:
             first, last = queue.popleft()
             end = min(last, first + size)
@@ -257,6 +255,8 @@ def _solved(
         done += sum(last - first for first, last, _ in out)
         if told is not None:
             told(done, total)
+        if time.monotonic() >= deadline:
+            queue.clear()
         yield out
 
 

@@ -155,7 +155,10 @@ def test_the_machine_of_a_mapping_that_settings_mend_is_in_the_key(tmp_path: Pat
         swept(path, tmp_path / "out", resume=True)
 
 
-def test_a_budget_leaves_the_rest_to_another_run(whole: tuple[Path, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_budget_leaves_the_rest_to_another_run(
+    whole: tuple[Path, str], tmp_path: Path, workers: int
+) -> None:
     path, out = study(tmp_path, more="budget: {points: 300}\n"), tmp_path / "out"
     assert [(s.rows, s.left) for s in (swept(path, out), swept(path, out, resume=True))] == [
         (300, 540),
@@ -164,7 +167,7 @@ def test_a_budget_leaves_the_rest_to_another_run(whole: tuple[Path, str], tmp_pa
     assert [row["point"] for row in rows(out)] == list(range(600))
     path.write_text(path.read_text().replace("points: 300", "seconds: 0.2"))
     slow = standin.Slow(0.01)
-    summary = swept(path, out, resume=True, evaluate=slow, workers=2)
+    summary = swept(path, out, resume=True, evaluate=slow, workers=workers)
     assert (summary.rows + summary.left, 0 < summary.left < 240) == (840, True)
     study(tmp_path)
     swept(path, out, resume=True)
