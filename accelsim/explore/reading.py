@@ -26,11 +26,16 @@ def load(path: str, inside: tuple[Path, ...] = ()) -> Document:
 
     Raises AccelsimError with all faults.
     """
-    if Path(path).is_dir():
-        if not (Path(path) / STUDY).is_file():
-            raise AccelsimError(f"no {Path(path) / STUDY}: a study's folder holds {STUDY}")
-        path = str(Path(path) / STUDY)
-    return _complete(spec.load(path, "sweep"), inside)
+    return _complete(spec.load(within(path, STUDY, "a study's folder"), "sweep"), inside)
+
+
+def within(path: str, name: str, folder: str) -> str:
+    """A file, or that of a name in a folder; folder: in words. Raises AccelsimError without one."""
+    if not Path(path).is_dir():
+        return path
+    if not (Path(path) / name).is_file():
+        raise AccelsimError(f"no {Path(path) / name}: {folder} holds {name}")
+    return str(Path(path) / name)
 
 
 def load_text(text: str, name: str) -> Document:

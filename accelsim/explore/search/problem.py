@@ -19,6 +19,7 @@ from accelsim.cascade.nodes import At, Computed, iteration_variables
 from accelsim.cascade.whole import variables
 from accelsim.errors import AccelsimError, Fault, SpecError, nearest
 from accelsim.explore.inputs import code_hash
+from accelsim.explore.reading import within
 from accelsim.mapping.partition import partition
 from accelsim.mapping.place import REGISTERS
 from accelsim.spec.mappings import MappingSpec
@@ -101,11 +102,7 @@ def load(path: str, seq_len: int | None = None) -> Problem:
 
     Raises AccelsimError with all faults.
     """
-    if Path(path).is_dir():
-        if not (Path(path) / FILE).is_file():
-            raise AccelsimError(f"no {Path(path) / FILE}: a folder to search in holds {FILE}")
-        path = str(Path(path) / FILE)
-    return of(spec.load(path, "search"), seq_len)
+    return of(spec.load(within(path, FILE, "a folder to search in"), "search"), seq_len)
 
 
 def load_text(text: str, name: str = "search.yaml") -> Problem:
